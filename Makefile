@@ -1,0 +1,62 @@
+# `make up` and `make test` do all the set-up on a machine with Python 3.11+; everything goes into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: up down status test lint unit services browser notebooks bench lock clean
+
+up: $(VENV)/workbench                 ## the embedded stack: make up ARGS="--detach --machines 5"
+	@$(BIN)/duco up $(ARGS)
+
+down status: $(VENV)/workbench
+	@$(BIN)/duco $@ $(ARGS)
+
+test: $(VENV)/test chromium lint      ## exactly what CI runs
+	$(BIN)/python -m pytest $(ARGS) --durations=15
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit services browser: $(VENV)/test   ## one part of the tests
+	$(BIN)/python -m pytest tests/$@ $(ARGS)
+
+notebooks: $(VENV)/test
+	$(BIN)/python -m pytest tests/notebooks $(ARGS)
+
+bench: $(VENV)/test                   ## ratios against peers, in one run
+	$(BIN)/python tests/bench/bench_decode.py
+
+chromium:                             ## the browser of the browser tests
+	@command -v chromium >/dev/null || command -v "$$CHROMIUM" >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq chromium; } || \
+	  { echo "make: the browser tests need chromium; install it, or set CHROMIUM to its path" >&2; exit 1; }
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "make: Python's venv module is missing; apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/workbench: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing (once, about 2 GB) …"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/test: requirements-test.lock $(VENV)/workbench
+	@$(PIP) install --require-hashes -r requirements-test.lock
+	@touch $@
+
+lock: | $(VENV)/bin/python            ## new versions within the bounds of pyproject.toml: names, versions, hashes
+	$(PIP) install uv
+	$(BIN)/uv pip compile $(LOCK) --extra workbench --upgrade -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --extra workbench --extra test -c requirements.lock -o requirements-test.lock
+LOCK := pyproject.toml --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-header --no-annotate
+
+clean:
+	rm -rf $(VENV) var
