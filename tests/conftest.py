@@ -1,0 +1,31 @@
+"""Fixtures all tests share: real servers, each on free ports and in a folder of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # helpers of tests: `import cantools_oracle`
+
+from duco_workbench import testing
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey of this test run; flush it, or use keys of your own."""
+    with testing.valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_valkey(tmp_path: Path) -> Iterator[str]:
+    with testing.valkey(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    return testing.chromium()
