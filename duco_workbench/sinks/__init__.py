@@ -1,0 +1,1 @@
+"""Where flows write to. Each sink keeps the contract of :mod:`duco_workbench.ports`."""

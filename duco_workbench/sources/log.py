@@ -1,0 +1,127 @@
+"""Reads one topic of the log for one group: all partitions, each in order, from the offsets the group committed.
+
+One reader per group, held by a lease; what every group has committed is trimmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, Generic, TypeVar
+
+from .. import redis_log
+from ..errors import ConfigError, ServiceError
+from ..ports import Delivery
+from ..topics import Topic
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+LEASE_MS = 6_000  # a killed reader's successor waits at most this long
+POLL_MS = 250  # an idle reader gives an empty delivery this often
+COUNT = 64  # entries of one partition in a delivery
+TRIM_S = 1.0
+
+# Commit only while the lease is ours: a reader that lost it must not move the offsets of its successor.
+_COMMIT = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[2], unpack(ARGV, 2))
+return 1
+"""
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class LogSource(Generic[T]):
+    """At least once: what was not committed is delivered again after a restart.
+
+    ``commit`` raises ConfigError when another reader has taken the lease: the process ends rather than compete.
+    """
+
+    def __init__(self, url: str, topic: Topic[T], group: str) -> None:
+        self._redis: Any = redis_log.connect(url)
+        self._topic, self._group = topic, group
+        self._token = uuid.uuid4().hex
+        self._lease = redis_log.lease_key(topic.name, group)
+        self._offsets: dict[str, str] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._trimmed = 0.0
+
+    async def open(self) -> None:
+        """Takes the lease. Raises: ServiceError when another reader holds it or the log is away."""
+        with redis_log.service_errors("the log does not answer"):
+            await self._take_lease()
+            await self._redis.sadd(redis_log.groups_key(self._topic.name), self._group)
+            stored = await self._redis.hgetall(redis_log.offsets_key(self._topic.name, self._group))
+        names = redis_log.streams(self._topic.name)
+        self._offsets = {name: stored.get(name.encode(), b"0").decode() for name in names}
+        self._keeper = asyncio.create_task(self._keep_lease())
+
+    async def _take_lease(self) -> None:
+        if not await self._redis.set(self._lease, self._token, nx=True, px=LEASE_MS):
+            await asyncio.sleep(LEASE_MS / 1000 + 0.5)  # long enough for a killed reader's lease to lapse
+            if not await self._redis.set(self._lease, self._token, nx=True, px=LEASE_MS):
+                raise ServiceError(
+                    f"another reader of {self._topic.name} is running as group {self._group!r}; "
+                    "on Redis Streams a group has one reader: stop the other, or run Kafka for more"
+                )
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_MS / 4000)
+            with contextlib.suppress(ServiceError), redis_log.service_errors("keeping the lease"):
+                held = await self._redis.get(self._lease)
+                if held is None or held.decode() == self._token:
+                    await self._redis.set(self._lease, self._token, px=LEASE_MS)
+
+    async def deliveries(self) -> AsyncIterator[Delivery[T]]:
+        """An empty delivery means that nothing was new. Raises: ServiceError."""
+        while True:
+            with redis_log.service_errors(f"reading the log's topic {self._topic.name}"):
+                reply = await self._redis.xread(self._offsets, count=COUNT, block=POLL_MS)
+            yield self._delivery(reply)
+
+    def _delivery(self, reply: Any) -> Delivery[T]:
+        items: list[T] = []
+        position: dict[str, str] = {}
+        for stream, entries in reply.items() if isinstance(reply, dict) else reply or ():
+            for entry_id, fields in entries:
+                body = fields.pop(b"body")
+                items.append(self._topic.decode({k.decode(): v.decode() for k, v in fields.items()}, body))
+                position[stream.decode()] = entry_id.decode()
+        return Delivery(items, position)
+
+    async def commit(self, delivery: Delivery[Any]) -> None:
+        with redis_log.service_errors(f"committing {self._topic.name} for {self._group}"):
+            pairs = [text for pair in delivery.position.items() for text in pair]
+            key = redis_log.offsets_key(self._topic.name, self._group)
+            if not await self._redis.eval(_COMMIT, 2, self._lease, key, self._token, *pairs):
+                raise ConfigError(f"group {self._group!r} of {self._topic.name} has another reader now: this one stops")
+            self._offsets.update(delivery.position)
+            if time.monotonic() > self._trimmed + TRIM_S:
+                await self._trim()
+
+    async def _trim(self) -> None:
+        """Drops from each partition what every group has committed."""
+        self._trimmed = time.monotonic()
+        groups = await self._redis.smembers(redis_log.groups_key(self._topic.name))
+        stored = [await self._redis.hgetall(redis_log.offsets_key(self._topic.name, g.decode())) for g in groups]
+        pipe = self._redis.pipeline(transaction=False)
+        for stream in self._offsets:
+            slowest = min(
+                (redis_log.parse_id(offsets.get(stream.encode(), b"0-0").decode()) for offsets in stored),
+                default=(0, 0),
+            )
+            if slowest > (0, 0):
+                pipe.xtrim(stream, minid=f"{slowest[0]}-{slowest[1] + 1}", approximate=False)
+        await pipe.execute()
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+        with contextlib.suppress(ServiceError), redis_log.service_errors("releasing the lease"):
+            await self._redis.eval(_RELEASE, 1, self._lease, self._token)
+        await self._redis.aclose()
