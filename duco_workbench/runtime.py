@@ -1,0 +1,123 @@
+"""Runs a flow: opens its ends, acknowledges batch by batch, retries services, drains on a signal, closes.
+
+The acknowledgement is ``await stream.emit(batch)``: it waits for every sink of the flow, raises what failed, and only
+then is the batch committed. One batch is in flight at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from streamz import Stream
+
+from .errors import DucoError, ServiceError
+from .ports import Delivery, Sink, Source
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S, LAST_RETRY_S = 0.2, 10.0
+
+
+class Stop:
+    """Set once by SIGTERM or SIGINT; what runs finishes its batch, commits it and closes."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, but not past the stop."""
+        try:
+            await asyncio.wait_for(self._event.wait(), max(seconds, 0))
+        except TimeoutError:
+            return
+
+    def on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.set)
+
+
+async def run_flow(
+    source: Source[T],
+    build: Callable[[Stream], None],
+    sinks: Sequence[Sink[Any]],
+    stop: Stop,
+) -> None:
+    """Until ``stop`` is set or the source ends. ``build`` draws the flow on a stream of batches of the source."""
+    stream = Stream(asynchronous=True)
+    build(stream)
+    ends = (*sinks, source)
+    try:
+        for end in ends:
+            await retry(end.open, stop)
+        while not stop and not await _follow(source, stream, stop):
+            log.warning("reading again from the last committed batch")
+    finally:
+        for end in reversed(ends):
+            await end.close()
+
+
+async def _follow(source: Source[T], stream: Stream, stop: Stop) -> bool:
+    """Emit and commit until the stop or the end (True), or until the source's service fails (False)."""
+    try:
+        async for delivery in source.deliveries():
+            if delivery.items:
+                await _handle(source, stream, delivery, stop)
+            if stop:
+                break
+        return True
+    except ServiceError as error:
+        log.warning("%s", error)
+        await stop.sleep(1.0)
+        return False
+
+
+async def _handle(source: Source[T], stream: Stream, delivery: Delivery[T], stop: Stop) -> None:
+    """Nothing is committed before every sink has the batch; a stop while a service is away leaves it uncommitted."""
+    if await retry(lambda: stream.emit(delivery.items), stop):
+        await retry(lambda: source.commit(delivery), stop)
+
+
+async def retry(call: Callable[[], Awaitable[Any]], stop: Stop) -> bool:
+    """Call until it works (True) or ``stop`` is set (False), with exponential backoff and jitter."""
+    pause, since = FIRST_RETRY_S, time.monotonic()
+    while True:
+        try:
+            await call()
+            return True
+        except ServiceError as error:
+            if stop:
+                return False
+            log.warning("%s; trying again (%.0f s)", error, time.monotonic() - since)
+        await stop.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(pause * 2, LAST_RETRY_S)
+
+
+def main(work: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+    """The main of every pipeline: logging, signals, one sentence instead of a traceback for what a person can mend."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    async def body() -> None:
+        stop = Stop()
+        stop.on_signals()
+        await work(stop)
+
+    try:
+        asyncio.run(body())
+    except DucoError as error:
+        sys.exit(f"duco: {error}")
