@@ -81,7 +81,7 @@ async def test_what_was_not_committed_comes_again(ends: Any) -> None:
 
 
 async def test_nothing_new_is_an_empty_delivery(ends: Any) -> None:
-    make_sink, make_source = ends
+    _, make_source = ends
     source = make_source()
     await source.open()
     delivery = await asyncio.wait_for(anext(source.deliveries()), 2)
