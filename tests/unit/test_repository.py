@@ -1,0 +1,46 @@
+"""The repository keeps its own rules: bounds agree, locks name no address, tests are real, files stay readable."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_conda_and_pip_have_the_same_bounds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = sorted(project["dependencies"] + project["optional-dependencies"]["workbench"])
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert next(part["pip"] for part in conda if isinstance(part, dict)) == ours
+    assert f"python{project['requires-python']}" in conda
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-test.lock"])
+def test_locks_hold_names_versions_and_hashes_only(lock: str) -> None:
+    lines = (ROOT / lock).read_text().splitlines()
+    requirement = re.compile(r"[A-Za-z0-9._-]+(\[[a-z,_-]+\])?==[^ ]+( ; [^\\]+)? \\")
+    assert all(requirement.fullmatch(line) or line.startswith("    --hash=sha256:") for line in lines)
+
+
+def test_the_base_install_is_what_a_machine_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[><=]", d)[0] for d in project["dependencies"]}
+    assert names == {"msgspec", "numpy", "python-can"}
+
+
+def test_nothing_reads_the_environment_but_settings() -> None:
+    allowed = {"settings.py", "testing.py"}
+    for path in (ROOT / "duco_workbench").rglob("*.py"):
+        if path.name not in allowed:
+            assert "os.environ" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("folder", ["duco_workbench", "pipelines", "apps"])
+def test_modules_can_be_read_in_one_sitting(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert path.read_text().count("\n") <= 400, path
