@@ -34,12 +34,12 @@ class Outcome(Generic[T_co]):
     failed: Sequence[DeadLetter] = ()
 
 
-class Source(Protocol[T_co]):
+class Source(Protocol[T]):
     """Gives batches in order; after a crash it starts again behind the last committed one (at least once)."""
 
     async def open(self) -> None: ...
 
-    def deliveries(self) -> AsyncIterator[Delivery[T_co]]:
+    def deliveries(self) -> AsyncIterator[Delivery[T]]:
         """One batch at a time: the next is asked for only when the last was committed."""
         ...
 

@@ -45,7 +45,7 @@ def connect(url: str) -> Any:
     """A client for the log at ``url``. Raises: ConfigError for an address this log is not."""
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError(f"DUCO_LOG_URL = {url!r}: the log's address starts with redis://")
-    return redis.asyncio.from_url(url)
+    return redis.asyncio.from_url(url, socket_timeout=30)
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""Keeps parsing logic at the catalog's newest revision, without a restart: the catalog is asked every two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from .catalog.client import CatalogClient
+from .errors import ServiceError
+from .parsing.logic import Knowledge, ManifestLogic
+from .runtime import Stop, retry
+
+log = logging.getLogger(__name__)
+POLL_S = 2.0
+
+
+def fetch(client: CatalogClient) -> Knowledge:
+    """Raises: ServiceError. The revision is read first: what changes meanwhile is fetched again next time."""
+    revision = client.revision()
+    devices = frozenset((d.tenant, d.chassis_id) for d in client.devices())
+    return Knowledge(revision, devices, tuple(client.manifests()))
+
+
+@asynccontextmanager
+async def kept(logic: ManifestLogic, meta_url: str, stop: Stop) -> AsyncIterator[None]:
+    """On entry ``logic`` knows the catalog (or the stop was set); inside it follows it."""
+    client = CatalogClient(meta_url)
+
+    async def refresh() -> None:
+        if await asyncio.to_thread(client.revision) != logic.knowledge.revision:
+            logic.use(await asyncio.to_thread(fetch, client))
+            log.info("decoding by catalog revision %d", logic.knowledge.revision)
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await refresh()
+            except ServiceError as error:
+                log.warning("%s; decoding goes on by revision %d", error, logic.knowledge.revision)
+
+    await retry(refresh, stop)
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        client.close()

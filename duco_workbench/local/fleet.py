@@ -1,0 +1,105 @@
+"""Which machines an embedded stack plays: simulated ones, and logs played again; how they get into the catalog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..catalog.client import CatalogClient
+from ..errors import ConfigError
+from ..model import bus_name
+from ..parsing import load
+from .simulation import SimulatedMachine
+
+DATABASE_FORMATS = ("dbc", "kcd", "arxml", "sym", "cdd")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A log that plays as a machine of its own, named after its file."""
+
+    path: Path
+    bindings: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # bus -> database files
+
+    @property
+    def chassis_id(self) -> str:
+        stem = self.path.name.split(".")[0]
+        return "replay-" + (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-") or "log")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """``history_s``: seconds of the past to have written; ``speed`` and ``once`` are for replays."""
+
+    machines: int = 1
+    replays: tuple[Replay, ...] = ()
+    history_s: int = 600
+    speed: float = 1.0
+    once: bool = False
+
+    def names(self) -> list[str]:
+        return [f"demo-{i + 1:02d}" for i in range(self.machines)]
+
+    def arguments(self) -> list[str]:
+        """As the ingestor pipeline takes them."""
+        simulated = [part for name in self.names() for part in ("--machine", name)]
+        played = [part for r in self.replays for part in ("--replay", f"{r.chassis_id}={r.path.resolve()}")]
+        once = ["--once"] if self.once else []
+        return [*simulated, *played, "--history", str(self.history_s), "--speed", str(self.speed), *once]
+
+
+def register(catalog: CatalogClient, tenant: str, fleet: Fleet) -> None:
+    """Put every machine of the fleet into the catalog with the databases of its buses; what is there stays."""
+    for name in fleet.names():
+        bind(catalog, tenant, name, {bus: [path] for bus, path in SimulatedMachine.bindings().items()})
+    for replay in fleet.replays:
+        bind(catalog, tenant, replay.chassis_id, replay.bindings)
+
+
+def bind(
+    catalog: CatalogClient, tenant: str, chassis_id: str, bindings: Mapping[str, Sequence[Path]], keep: str | None = None
+) -> int:
+    """Upload the database files and bind them to the machine's buses; returns the catalog's revision after it.
+
+    Without bindings the machine keeps the manifest it has. Raises: ConfigError for a file that cannot be read.
+    """
+    catalog.ensure_tenant(tenant)
+    catalog.ensure_device(tenant, chassis_id)
+    names = {bus: [_upload(catalog, tenant, path) for path in paths] for bus, paths in bindings.items()}
+    if names:
+        catalog.put_manifest(tenant, chassis_id, names, keep=keep)
+    return catalog.revision()
+
+
+def _upload(catalog: CatalogClient, tenant: str, path: Path) -> str:
+    """The database's name in the catalog: its file's, so that a new version of a file is a new revision of it."""
+    load(path)  # a file that cannot be read is said here, by name, before anything is sent
+    catalog.put_database(tenant, path.stem, _text(path), path.suffix.lstrip(".").lower())
+    return path.stem
+
+
+def _text(path: Path) -> str:
+    """Old tools write databases in the Windows code page, newer ones in UTF-8."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def parse_bindings(pairs: Iterable[str]) -> dict[str, list[Path]]:
+    """``["1=truck.dbc", "can2=gps.dbc"]``; a file alone is bound to every bus. Raises: ConfigError."""
+    bindings: dict[str, list[Path]] = {}
+    for pair in pairs:
+        bus, equals, name = pair.rpartition("=")
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ConfigError(
+                f"--dbc {pair}: there is no file {name!r}; write --dbc BUS=FILE, e.g. --dbc can0=truck.dbc"
+            )
+        if path.suffix.lstrip(".").lower() not in DATABASE_FORMATS:
+            raise ConfigError(f"--dbc {pair}: a database is one of {', '.join(DATABASE_FORMATS)}, not {path.suffix!r}")
+        bindings.setdefault(bus_name(bus) if equals and bus != "*" else "*", []).append(path)
+    return bindings

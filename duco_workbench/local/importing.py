@@ -1,0 +1,95 @@
+"""Import: log files with their own times through the same flows as live data, until they can be queried."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .. import pulse, redis_log
+from ..errors import ConfigError, ServiceError
+from ..flows.ingestor import IngestorSinks, ingestor
+from ..flows.validate import validator
+from ..parsing.logic import ManifestLogic
+from ..runtime import Stop, run_flow
+from ..settings import Settings
+from ..sinks.live import LiveSink
+from ..sinks.log import LogSink
+from ..sources.log_file import LogFileSource
+from ..topics import PARSED, RAW
+
+PATIENCE_S = 60  # for a processor to learn of a new manifest
+
+
+@dataclass(slots=True)
+class Report:
+    """What was read: frames, files, and what a person should know about each file that was damaged."""
+
+    files: int = 0
+    frames: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """``on_progress(step, share)`` is told "reading NAME" and "storing" with a share of 0..1."""
+
+    settings: Settings
+    chassis_id: str
+    start: int | None = None
+    tz: str | None = None
+    on_progress: Callable[[str, float], None] = lambda step, share: None
+
+    async def run(self, paths: Sequence[Path], revision: int, stop: Stop) -> Report:
+        """Returns when every row is in ClickHouse.
+
+        Raises: ConfigError (a file that cannot be read), ServiceError (the stack is away).
+        """
+        await self._processor_knows(revision)
+        report = Report()
+        for path in paths:
+            await self._feed(path, report, stop)
+            if stop:
+                raise ConfigError("stopped; import the same files again to finish: what is stored is not stored twice")
+        await self._stored()
+        return report
+
+    async def _processor_knows(self, revision: int) -> None:
+        """Messages must not reach a processor that has not heard of their machine yet."""
+        for _ in range(PATIENCE_S * 5):
+            beat = await pulse.read("processor", self.settings.log_url)
+            if beat and beat["revision"] >= revision:
+                return
+            await asyncio.sleep(0.2)
+        raise ServiceError("no processor is running that knows the machine; see `duco status`")
+
+    async def _feed(self, path: Path, report: Report, stop: Stop) -> None:
+        settings = self.settings
+        source = LogFileSource(
+            path,
+            settings.tenant,
+            self.chassis_id,
+            start=self.start,
+            tz=self.tz,
+            on_progress=lambda share: self.on_progress(f"reading {path.name}", share),
+        )
+        to = IngestorSinks(LogSink(settings.log_url, RAW, settings.log_memory), LiveSink(settings.live_url))
+        logic, validate = ManifestLogic(), validator(settings.max_age_days)
+        await run_flow(source, lambda records: ingestor(records, validate, logic, to), (to.raw_log, to.live), stop)
+        report.files, report.frames = report.files + 1, report.frames + source.frames
+        report.warnings += source.log.warnings
+
+    async def _stored(self) -> None:
+        """What was written before now has been committed by the processor, then by the distributor."""
+        client = redis_log.connect(self.settings.log_url)
+        try:
+            with redis_log.service_errors("the log does not answer"):
+                for step, (topic, group) in enumerate(((RAW.name, "processor"), (PARSED.name, "distributor"))):
+                    marks = await redis_log.tails(client, topic)
+                    while not await redis_log.has_passed(client, topic, group, marks):
+                        self.on_progress("storing", step / 2)
+                        await asyncio.sleep(0.1)
+            self.on_progress("storing", 1.0)
+        finally:
+            await client.aclose()

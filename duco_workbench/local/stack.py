@@ -1,0 +1,118 @@
+"""The embedded stack as a whole: up, down, and where it is.
+
+``stack.json`` in the data directory holds its addresses, so that ``duco status`` and ``duco import`` find it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from .. import pulse, redis_log
+from ..catalog.client import CatalogClient
+from ..errors import ConfigError
+from ..schema import migrate
+from ..settings import Settings
+from ..sinks.clickhouse import connect
+from ..topics import PARSED, RAW
+from .fleet import Fleet, register
+from .programs import Program, port_of, programs
+from .supervision import Supervisor
+
+CATCH_UP_S = 120
+SERVERS = ("log", "live", "store", "meta")
+ADDRESSES = ("log_url", "live_url", "store_url", "meta_url", "page_url", "lab_url", "catalog_url")
+
+
+def settings_of(data: Path) -> Settings:
+    """Settings for a data directory: its stack's addresses when one was started there, else the environment's."""
+    known = data / "stack.json"
+    addresses = msgspec.json.decode(known.read_bytes(), type=dict[str, str]) if known.exists() else {}
+    base = Settings.load()
+    return base.model_copy(update={**addresses, "data": data.resolve()})
+
+
+def fresh_settings(data: Path) -> Settings:
+    """Settings for a stack that is about to start in ``data``: the environment's, with the catalog in there."""
+    settings = Settings.load()
+    update: dict[str, object] = {"data": data.resolve()}
+    if "catalog_url" not in settings.model_fields_set:
+        update["catalog_url"] = f"sqlite:///{data.resolve() / 'catalog.db'}"
+    return settings.model_copy(update=update)
+
+
+def up(settings: Settings, fleet: Fleet, lab: bool, say: Callable[[str], None]) -> Supervisor:
+    """Start what is not running, in order; returns when the page has its past to draw.
+
+    Raises: ConfigError (a port in use, an address that is not loopback), ServiceError (a part that does not get ready).
+    """
+    settings.data.mkdir(parents=True, exist_ok=True)
+    supervisor = Supervisor(settings.data)
+    parts = programs(settings, fleet.arguments(), lab)
+    if not supervisor.is_running():
+        _check_ports(parts)
+        supervisor.launch(parts, _environment(settings))
+        (settings.data / "stack.json").write_bytes(msgspec.json.encode(_addresses(settings)))
+    known = supervisor.states()
+    servers, services = _split([part for part in parts if part.name in known])
+    _start(supervisor, servers, say)
+    migrate(connect(settings.store_url))
+    register(CatalogClient(settings.meta_url), settings.tenant, fleet)
+    _start(supervisor, services, say)
+    _wait_for_past(settings)
+    return supervisor
+
+
+def _split(parts: Sequence[Program]) -> tuple[list[Program], list[Program]]:
+    """Those that others need from their first moment on, and the rest."""
+    return [p for p in parts if p.name in SERVERS], [p for p in parts if p.name not in SERVERS]
+
+
+def _start(supervisor: Supervisor, parts: Sequence[Program], say: Callable[[str], None]) -> None:
+    started = time.monotonic()
+    supervisor.start(parts)
+    for part in parts:
+        supervisor.wait_for(part)
+        say(f"{part.name:12} ready after {time.monotonic() - started:4.1f} s  {part.url}")
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    values = settings.model_dump(mode="json")
+    return {f"DUCO_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    return {name: getattr(settings, name) for name in ADDRESSES}
+
+
+def _check_ports(parts: Sequence[Program]) -> None:
+    for part in (p for p in parts if p.url):
+        port = port_of(part.url)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                name = f"DUCO_{part.name.upper()}_URL"
+                raise ConfigError(f"port {port} ({part.name}) is in use: stop what uses it, or set {name}") from None
+
+
+def _wait_for_past(settings: Settings) -> None:
+    """Until the machines' past has gone through every flow, or it takes too long (it then goes on behind the page)."""
+    deadline = time.monotonic() + CATCH_UP_S
+    while time.monotonic() < deadline:
+        beat = asyncio.run(pulse.read("ingestor", settings.log_url))
+        if beat and beat.get("behind_s", 0) < 5 and not any(asyncio.run(lags(settings)).values()):
+            return
+        time.sleep(0.2)
+
+
+async def lags(settings: Settings) -> dict[str, int]:
+    """Entries each group of the log has not committed yet."""
+    groups = {"processor": RAW.name, "distributor": PARSED.name}
+    return {group: await redis_log.lag(settings.log_url, topic, group) for group, topic in groups.items()}

@@ -1,0 +1,184 @@
+"""Parsing logic: a message and the manifest that applies to it become samples, texts and codes.
+
+The only state is the catalog's newest snapshot and the decoders compiled from it; neither changes within a batch,
+so a batch never mixes two versions, and no decoder state crosses envelopes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import wire
+from ..columns import Dtc, Event, Parsed, Samples, Text
+from ..errors import ConfigError, DataError
+from ..judge import check_time, each
+from ..manifests import choose
+from ..model import Binding, FrameBatch, Manifest, Message
+from ..ports import Outcome
+from .database import load_text
+from .decoder import Decoder
+from .thinning import thin
+
+MAX_DECODERS = 256  # compiled decoders kept; a fleet shares a handful
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What the catalog knows at one revision: the devices there are, and every manifest."""
+
+    revision: int = 0
+    devices: frozenset[tuple[str, str]] = frozenset()  # (tenant, chassis_id)
+    manifests: tuple[Manifest, ...] = ()
+
+
+class ManifestLogic:
+    """A :class:`~duco_workbench.ports.ParsingLogic` that decodes by manifests; ``use`` swaps them between batches."""
+
+    def __init__(self, knowledge: Knowledge | None = None, max_age_days: int = 400) -> None:
+        self.knowledge = knowledge or Knowledge()
+        self._max_age_days = max_age_days
+        self._decoders: OrderedDict[tuple[str, str, int], Decoder] = OrderedDict()
+        self._parsers: dict[str, Callable[[Message], Parsed]] = {
+            "vehicle_can": self._can,
+            "vehicle_dtc": _dtc,
+            "vehicle_position": _position,
+            "vehicle_log": _log,
+            "vehicle_event": _event,
+            "client_raw_data": _client,
+        }
+
+    def use(self, knowledge: Knowledge) -> None:
+        self.knowledge = knowledge
+
+    def parse(self, messages: Sequence[Message]) -> Outcome[Parsed]:
+        """One :class:`Parsed` a message.
+
+        Reasons for a dead letter: ``unknown_device``, ``no_manifest``, those of :func:`wire.unpack_blocks`,
+        ``clock_future``, ``too_old``.
+        """
+        return each(messages, lambda message: message.record, self._parse)
+
+    def _parse(self, message: Message) -> Parsed:
+        record = message.record
+        if (record.tenant, record.chassis_id) not in self.knowledge.devices:
+            where = f"{record.tenant}/{record.chassis_id}"
+            raise DataError("unknown_device", f"{where} is not in the catalog; add it, then replay the dead letter")
+        return self._parsers[record.msg_type](message)
+
+    def _can(self, message: Message) -> Parsed:
+        record = message.record
+        frames = wire.unpack_blocks(message.envelope.payload.blocks)
+        if len(frames):
+            check_time(int(frames.ts.min()), int(frames.ts.max()), record.ts_enqueued, self._max_age_days)
+        manifest = choose(self.knowledge.manifests, record.tenant, record.chassis_id, record.ts)
+        if manifest is None:
+            raise DataError(
+                "no_manifest", f"no decoder manifest binds a database to {record.tenant}/{record.chassis_id}"
+            )
+        return self._decode(message, frames, manifest)
+
+    def _decode(self, message: Message, frames: FrameBatch, manifest: Manifest) -> Parsed:
+        """Each bus by its own databases; thinned apart, since rows of one decoder are in order of series and time."""
+        decoded = [d.decode(frames.of(bus)) for bus in frames.channels for d in self._decoders_of(manifest, bus)]
+        samples = [d.samples for d in decoded]
+        dtcs = dict.fromkeys(dtc for d in decoded for dtc in d.dtcs)
+        if manifest.keep != "all":
+            samples, dtcs = [thin(s) for s in samples], _first_reports(dtcs)
+        texts = dict.fromkeys(text for d in decoded for text in d.texts)
+        return _parsed(message, Samples.concat(samples), manifest.revision, texts=tuple(texts), dtcs=tuple(dtcs))
+
+    def _decoders_of(self, manifest: Manifest, bus: str) -> list[Decoder]:
+        """Of the bus' own databases, else of those bound to ``*``, else none."""
+        bound = [b for b in manifest.bindings if b.bus == bus] or [b for b in manifest.bindings if b.bus == "*"]
+        return [self._decoder(manifest.tenant, binding) for binding in bound]
+
+    def _decoder(self, tenant: str, binding: Binding) -> Decoder:
+        key = (tenant, binding.name, binding.revision)
+        if key not in self._decoders:
+            self._decoders[key] = _compile(binding)
+            if len(self._decoders) > MAX_DECODERS:
+                self._decoders.popitem(last=False)
+        self._decoders.move_to_end(key)
+        return self._decoders[key]
+
+
+def _compile(binding: Binding) -> Decoder:
+    try:
+        return Decoder(load_text(binding.text, binding.format, binding.name, binding.overrides))
+    except ConfigError as error:
+        raise DataError("bad_database", str(error)) from None
+
+
+def _first_reports(dtcs: Iterable[Dtc]) -> dict[Dtc, None]:
+    """A code is repeated every second; of one envelope the first report of each state is kept."""
+    first: dict[tuple[Any, ...], Dtc] = {}
+    for dtc in dtcs:
+        first.setdefault((dtc.source, dtc.spn, dtc.fmi, dtc.oc, dtc.lamps), dtc)
+    return dict.fromkeys(first.values())
+
+
+def _parsed(
+    message: Message,
+    samples: Samples,
+    logic_version: int = 0,
+    texts: tuple[Text, ...] = (),
+    dtcs: tuple[Dtc, ...] = (),
+    events: tuple[Event, ...] = (),
+) -> Parsed:
+    return Parsed(message.record, message.envelope.realtime, logic_version, samples, texts, dtcs, events)
+
+
+def _samples(ts: int, group: str, source: str, fields: dict[str, float], units: dict[str, str]) -> Samples:
+    """One row a field, all of one time."""
+    n = len(fields)
+    return Samples(
+        tuple(f"{group}.{name}" for name in fields),
+        (source,) * n,
+        tuple(units.get(name, "") for name in fields),
+        np.arange(n, dtype=np.int32),
+        np.full(n, ts, np.int64),
+        np.array(list(fields.values()), np.float64),
+        np.zeros(n, np.uint8),
+    )
+
+
+POSITION_UNITS = {"lat": "deg", "lon": "deg", "alt": "m", "speed": "km/h", "heading": "deg"}
+
+
+def _position(message: Message) -> Parsed:
+    p: wire.Position = message.envelope.payload
+    fields = {f: getattr(p, f) for f in p.__struct_fields__ if getattr(p, f) is not None}
+    return _parsed(message, _samples(message.record.ts, "Position", "gnss", fields, POSITION_UNITS))
+
+
+def _client(message: Message) -> Parsed:
+    payload: wire.Client = message.envelope.payload
+    numbers = {name: float(value) for name, value in payload.fields.items() if not isinstance(value, str)}
+    words = {name: value for name, value in payload.fields.items() if isinstance(value, str)}
+    ts = message.record.ts
+    texts = tuple(Text(ts, f"Client.{name}", "client", value) for name, value in words.items())
+    return _parsed(message, _samples(ts, "Client", "client", numbers, {}), texts=texts)
+
+
+def _dtc(message: Message) -> Parsed:
+    payload: wire.Dtcs = message.envelope.payload
+    lamps = ",".join(f"{lamp}:{state}" for lamp, state in payload.lamps.items())
+    dtcs = tuple(Dtc(message.record.ts, payload.source, c.spn, c.fmi, c.oc, c.cm, lamps) for c in payload.dtcs)
+    return _parsed(message, Samples.empty(), dtcs=dtcs)
+
+
+def _event(message: Message) -> Parsed:
+    payload: wire.EventBody = message.envelope.payload
+    data = json.dumps(payload.data, sort_keys=True)
+    return _parsed(message, Samples.empty(), events=(Event(message.record.ts, payload.name, payload.severity, data),))
+
+
+def _log(message: Message) -> Parsed:
+    line: wire.LogLine = message.envelope.payload
+    return _parsed(message, Samples.empty(), events=(Event(message.record.ts, line.logger, line.level, line.text),))

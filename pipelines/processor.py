@@ -1,0 +1,38 @@
+"""The processor: raw log -> ClickHouse raw archive, parsed log, dead letters.   python pipelines/processor.py"""
+
+from duco_workbench import knowledge, parsing, pulse, runtime
+from duco_workbench.flows.processor import ProcessorSinks, processor
+from duco_workbench.flows.validate import validator
+from duco_workbench.parsing.logic import ManifestLogic
+from duco_workbench.settings import Settings
+from duco_workbench.sinks.clickhouse import RawArchive
+from duco_workbench.sinks.log import LogSink
+from duco_workbench.sources.log import LogSource
+from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
+
+
+async def work(stop: runtime.Stop) -> None:
+    settings = Settings.load()
+    logic = ManifestLogic(max_age_days=settings.max_age_days)
+    validate = validator(settings.max_age_days)
+    to = ProcessorSinks(
+        raw_archive=RawArchive(settings.store_url),
+        parsed_topic=LogSink(settings.log_url, PARSED, settings.log_memory),
+        dead_letters=LogSink(settings.log_url, DEAD_LETTERS, settings.log_memory),
+    )
+    parsing.warm_up()
+    async with (
+        knowledge.kept(logic, settings.meta_url, stop),
+        pulse.beating("processor", settings.log_url, lambda: {"revision": logic.knowledge.revision}),
+    ):
+        await runtime.run_flow(
+            LogSource(settings.log_url, RAW, "processor"),
+            lambda records: processor(records, validate, logic, to),
+            (to.raw_archive, to.parsed_topic, to.dead_letters),
+            stop,
+        )
+
+
+if __name__ == "__main__":
+    runtime.slim()
+    runtime.main(work)

@@ -1,0 +1,203 @@
+"""The whole embedded stack as a user has it: started by `duco up`, streaming, imported into, killed part by part."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import pytest
+import redis
+
+from duco_workbench import testing
+from duco_workbench.local.fleet import Fleet
+from duco_workbench.local.simulation import SimulatedMachine
+from duco_workbench.local.supervision import Supervisor
+from duco_workbench.model import SECOND, FrameBatch
+from duco_workbench.settings import Settings
+
+MORNING = 1_600_000_000 * SECOND  # a day long ago, for imports
+PARTS = ("log", "live", "store", "meta", "processor", "distributor", "ingestor", "page")
+
+
+def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+
+
+def duco(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "duco_workbench.cli", *arguments, "--data", str(data)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def write_candump(path: Path, frames: FrameBatch) -> None:
+    columns = (frames.ts, frames.channel, frames.arbitration_id, frames.dlc)
+    with path.open("w") as file:
+        for t, c, i, n, d in zip(*(column.tolist() for column in columns), frames.data, strict=True):
+            identifier = f"{i & 0x1FFFFFFF:08X}" if i >> 31 else f"{i:03X}"
+            file.write(f"({t // SECOND}.{t % SECOND:06d}) {frames.channels[c]} {identifier}#{d[:n].tobytes().hex()}\n")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with testing.running_stack(tmp_path_factory.mktemp("stack"), Fleet(machines=1, history_s=180)) as settings:
+        yield settings
+
+
+@pytest.fixture
+def store(stack: Settings) -> Iterator[Any]:
+    """What any program has: the package's own client knows nothing of ours."""
+    port = int(stack.store_url.rpartition(":")[2].partition("/")[0])
+    with clickhouse_connect.get_client(host="127.0.0.1", port=port, database="duco") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def log_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("logs") / "morning.log"
+    write_candump(path, SimulatedMachine("truck-7").frames(MORNING, MORNING + 60 * SECOND))
+    return path
+
+
+def import_log(stack: Settings, path: Path, machine: str) -> subprocess.CompletedProcess[str]:
+    bindings = SimulatedMachine(machine).bindings()
+    pairs = [part for bus, dbc in bindings.items() for part in ("--dbc", f"{bus}={dbc}")]
+    return duco("import", str(path), "--machine", machine, *pairs, data=stack.data)
+
+
+def rows_of(store: Any, machine: str) -> list[Any]:
+    sql = """SELECT signal, source, ts, value, status FROM ce_technology FINAL
+             WHERE chassis_id = {machine:String} AND is_deleted = 0 ORDER BY ALL"""
+    return [tuple(map(str, row)) for row in store.query(sql, parameters={"machine": machine}).result_rows]
+
+
+def status(stack: Settings) -> dict[str, Any]:
+    done = duco("status", "--json", data=stack.data)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_two_minutes_are_there_when_it_is_up_and_it_streams(stack: Settings, store: Any) -> None:
+    sql = "SELECT toUnixTimestamp64Micro(min(ts)), toUnixTimestamp64Micro(max(ts)), count() FROM ce_technology"
+    oldest, newest, count = store.query(sql).result_rows[0]
+    assert newest - oldest > 120 * SECOND
+    eventually(lambda: store.query(sql).result_rows[0][2] > count)
+    with redis.Redis.from_url(stack.live_url) as live:
+        entries = live.xread({"live-stream/demo/consumer-demo-01/vehicle_can": "0"}, count=1)
+    assert entries
+
+
+def test_a_second_up_leaves_what_runs_alone(stack: Settings) -> None:
+    before = {name: state["pid"] for name, state in Supervisor(stack.data).states().items()}
+    done = duco("up", "--detach", data=stack.data)
+    assert done.returncode == 0, done.stderr
+    assert {name: state["pid"] for name, state in Supervisor(stack.data).states().items()} == before
+    assert stack.page_url in done.stdout
+
+
+def test_an_import_twice_changes_nothing(stack: Settings, store: Any, log_file: Path) -> None:
+    done = import_log(stack, log_file, "truck-7")
+    assert done.returncode == 0, done.stderr
+    first = rows_of(store, "truck-7")
+    raw = "SELECT count() FROM raw_data_cache_store FINAL WHERE chassis_id = 'truck-7'"
+    messages = store.query(raw).result_rows
+    assert len(first) > 1000
+    assert messages[0][0] == 60
+    assert import_log(stack, log_file, "truck-7").returncode == 0
+    assert rows_of(store, "truck-7") == first
+    assert store.query(raw).result_rows == messages
+
+
+@pytest.mark.parametrize("part", [p for p in PARTS if p != "page"])
+def test_a_part_killed_during_an_import_costs_nothing(
+    stack: Settings, store: Any, log_file: Path, part: str, tmp_path: Path
+) -> None:
+    if not rows_of(store, "truck-7"):
+        assert import_log(stack, log_file, "truck-7").returncode == 0
+    machine = f"killed-{part}"
+    supervisor = Supervisor(stack.data)
+    pid = supervisor.states()[part]["pid"]
+    importing = subprocess.Popen(
+        [sys.executable, "-c", _IMPORT, str(log_file), machine, str(stack.data)], stderr=subprocess.PIPE, text=True
+    )
+    eventually(lambda: bool(store_count(stack, machine)) or importing.poll() is not None)
+    os.kill(pid, signal.SIGKILL)
+    importing.communicate(timeout=120)
+    eventually(lambda: supervisor.states()[part]["statename"] == "RUNNING")
+    assert supervisor.states()[part]["pid"] != pid
+    if importing.returncode:  # what was killed was needed by the import itself: the same command again resumes it
+        eventually(lambda: import_log(stack, log_file, machine).returncode == 0, 90)
+    eventually(lambda: rows_of(fresh(stack), machine) == rows_of(fresh(stack), "truck-7"))
+
+
+_IMPORT = """
+import sys
+from duco_workbench.local.simulation import SimulatedMachine
+from duco_workbench import cli
+log, machine, data = sys.argv[1:]
+pairs = [p for bus, dbc in SimulatedMachine(machine).bindings().items() for p in ("--dbc", f"{bus}={dbc}")]
+sys.argv = ["duco", "import", log, "--machine", machine, *pairs, "--data", data]
+cli.main()
+"""
+
+
+def fresh(stack: Settings) -> Any:
+    port = int(stack.store_url.rpartition(":")[2].partition("/")[0])
+    return clickhouse_connect.get_client(host="127.0.0.1", port=port, database="duco")
+
+
+def store_count(stack: Settings, machine: str) -> int:
+    try:
+        with fresh(stack) as client:
+            sql = "SELECT count() FROM raw_data_cache_store WHERE chassis_id = {machine:String}"
+            return int(client.query(sql, parameters={"machine": machine}).result_rows[0][0])
+    except clickhouse_connect.driver.exceptions.Error:
+        return 0
+
+
+def test_by_sequence_nothing_was_lost_or_doubled(stack: Settings) -> None:
+    eventually(lambda: not any(status(stack)["lag"].values()))
+    found = status(stack)
+    assert (found["lost"], found["duplicates"], found["dead_letters"]) == (0, 0, {})
+    assert {p["state"] for p in found["processes"].values()} == {"RUNNING"}
+
+
+def test_a_changed_factor_is_on_new_rows_with_a_new_revision_and_no_restart(stack: Settings, store: Any) -> None:
+    from duco_workbench.catalog.client import CatalogClient
+
+    sql = """SELECT logic_version, avg(value) FROM ce_technology FINAL
+             WHERE chassis_id = 'demo-01' AND signal = 'AMB.AmbientAirTemp' AND ts > now64() - INTERVAL 10 SECOND
+             GROUP BY logic_version ORDER BY logic_version"""
+    eventually(lambda: len(store.query(sql).result_rows) > 0)
+    (old, cold) = store.query(sql).result_rows[-1]
+    changed = time.monotonic()
+    CatalogClient(stack.meta_url).patch_signal("demo", "powertrain", "AMB.AmbientAirTemp", offset=727.0)
+    eventually(lambda: store.query(sql).result_rows[-1][0] > old, 10)
+    assert time.monotonic() - changed < 10
+    assert store.query(sql).result_rows[-1][1] > cold + 900
+
+
+def test_down_drains_within_ten_seconds_and_up_resumes(tmp_path: Path) -> None:
+    with testing.running_stack(tmp_path, Fleet(machines=1, history_s=30)) as settings:
+        before = status(settings)
+        stopping = time.monotonic()
+        assert duco("down", data=tmp_path).returncode == 0
+        assert time.monotonic() - stopping < 15
+        environment = {f"DUCO_{k.upper()}": str(v) for k, v in settings.model_dump(mode="json").items()}
+        command = [sys.executable, "-m", "duco_workbench.cli", "up", "--detach", "--data", str(tmp_path)]
+        assert subprocess.run(command, env=os.environ | environment, timeout=120).returncode == 0
+        after = status(settings)
+        stored = {hop["msg_type"]: hop["count"] for hop in before["hops"] if hop["name"] == "stored"}
+        again = {hop["msg_type"]: hop["count"] for hop in after["hops"] if hop["name"] == "stored"}
+        assert again["vehicle_can"] > stored["vehicle_can"]
+        assert (after["lost"], after["duplicates"]) == (0, 0)
