@@ -45,6 +45,7 @@ $(VENV)/workbench: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing (once, about 2 GB) …"
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c "from duco_workbench import parsing; parsing.warm_up()"  # compiles the decoder, once
 	@touch $@
 
 $(VENV)/test: requirements-test.lock $(VENV)/workbench

@@ -44,7 +44,7 @@ def up(
     bindings = parse_bindings(dbc)
     replays = tuple(Replay(_existing(path), bindings) for path in replay)
     fleet = Fleet(machines, replays, _duration(history), speed, once)
-    settings = stack.fresh_settings(data)
+    settings = stack.settings_to_start(data)
     supervisor = stack.up(settings, fleet, lab, console.print)
     _print_addresses(settings, lab)
     if not detach:

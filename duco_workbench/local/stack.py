@@ -37,8 +37,10 @@ def settings_of(data: Path) -> Settings:
     return base.model_copy(update={**addresses, "data": data.resolve()})
 
 
-def fresh_settings(data: Path) -> Settings:
-    """Settings for a stack that is about to start in ``data``: the environment's, with the catalog in there."""
+def settings_to_start(data: Path) -> Settings:
+    """Settings for `duco up`: of the stack that runs on ``data``, else the environment's, with the catalog in there."""
+    if Supervisor(data).is_running():
+        return settings_of(data)
     settings = Settings.load()
     update: dict[str, object] = {"data": data.resolve()}
     if "catalog_url" not in settings.model_fields_set:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
+import numpy as np
 import pytest
 import redis
+from records import T, encoded, record
 
-from duco_workbench import testing
+from duco_workbench import testing, wire
+from duco_workbench.catalog.client import CatalogClient
 from duco_workbench.local.fleet import Fleet
 from duco_workbench.local.simulation import SimulatedMachine
 from duco_workbench.local.supervision import Supervisor
-from duco_workbench.model import SECOND, FrameBatch
+from duco_workbench.model import SECOND, FrameBatch, Record
 from duco_workbench.settings import Settings
+from duco_workbench.sinks.log import LogSink
+from duco_workbench.topics import RAW
 
 MORNING = 1_600_000_000 * SECOND  # a day long ago, for imports
 PARTS = ("log", "live", "store", "meta", "processor", "distributor", "ingestor", "page")
@@ -173,8 +181,6 @@ def test_by_sequence_nothing_was_lost_or_doubled(stack: Settings) -> None:
 
 
 def test_a_changed_factor_is_on_new_rows_with_a_new_revision_and_no_restart(stack: Settings, store: Any) -> None:
-    from duco_workbench.catalog.client import CatalogClient
-
     sql = """SELECT logic_version, avg(value) FROM ce_technology FINAL
              WHERE chassis_id = 'demo-01' AND signal = 'AMB.AmbientAirTemp' AND ts > now64() - INTERVAL 10 SECOND
              GROUP BY logic_version ORDER BY logic_version"""
@@ -187,17 +193,75 @@ def test_a_changed_factor_is_on_new_rows_with_a_new_revision_and_no_restart(stac
     assert store.query(sql).result_rows[-1][1] > cold + 900
 
 
-def test_down_drains_within_ten_seconds_and_up_resumes(tmp_path: Path) -> None:
-    with testing.running_stack(tmp_path, Fleet(machines=1, history_s=30)) as settings:
-        before = status(settings)
-        stopping = time.monotonic()
-        assert duco("down", data=tmp_path).returncode == 0
-        assert time.monotonic() - stopping < 15
-        environment = {f"DUCO_{k.upper()}": str(v) for k, v in settings.model_dump(mode="json").items()}
-        command = [sys.executable, "-m", "duco_workbench.cli", "up", "--detach", "--data", str(tmp_path)]
-        assert subprocess.run(command, env=os.environ | environment, timeout=120).returncode == 0
-        after = status(settings)
-        stored = {hop["msg_type"]: hop["count"] for hop in before["hops"] if hop["name"] == "stored"}
-        again = {hop["msg_type"]: hop["count"] for hop in after["hops"] if hop["name"] == "stored"}
-        assert again["vehicle_can"] > stored["vehicle_can"]
-        assert (after["lost"], after["duplicates"]) == (0, 0)
+def bad_records() -> dict[str, Record]:
+    """One record for each kind of bad input, from a machine the catalog knows (but for the reasons about that)."""
+    nine = np.zeros(1, wire.CAN18)
+    nine["dlc"] = 9
+
+    def can(seq: int, machine: str = "demo-01", ts: int = T, **changes: object) -> Record:
+        raw = changes.pop("raw", bytes(18))
+        text = base64.b64encode(zlib.compress(raw)).decode()  # type: ignore[arg-type]
+        block = {"ch": "can0", "t0": ts, "n": 1, "enc": wire.CLASSIC, "b64": text} | changes
+        body = encoded("vehicle_can", {"blocks": [block]}, seq=seq, chassis_id=machine, ts=ts)
+        return record(seq, body, machine, msg_type="vehicle_can", ts=ts, message_id=f"{machine}:9:{seq}")
+
+    def event(seq: int, old: bytes = b"", new: bytes = b"", **changes: Any) -> Record:
+        times = {name: changes[name] for name in ("ts",) if name in changes}
+        body = encoded("vehicle_event", wire.EventBody("odd"), seq=seq, chassis_id="demo-01", **times)
+        return record(seq, body.replace(old, new), "demo-01", message_id=f"demo-01:9:{seq}", **changes)
+
+    return {
+        "malformed_json": record(1, b'{"v":1,"msg', "demo-01", message_id="demo-01:9:1"),
+        "unknown_msg_type": event(2, b"vehicle_event", b"vehicle_song"),
+        "unknown_version": event(3, b'"v":1', b'"v":7'),
+        "unknown_device": can(4, "stranger"),
+        "no_manifest": can(5, "bare"),
+        "wrong_dlc": can(6, raw=nine.tobytes()),
+        "bad_base64": can(7, b64="%%%"),
+        "too_large": can(8, raw=bytes(wire.MAX_UNPACKED + 18), n=(wire.MAX_UNPACKED + 18) // 18),
+        "count_mismatch": can(9, n=2),
+        "clock_future": event(10, ts=T + 301 * SECOND, ts_enqueued=T),
+        "too_old": event(11, ts=T - 401 * 86400 * SECOND, ts_enqueued=T),
+    }
+
+
+async def test_each_bad_message_is_one_dead_letter_with_its_own_reason(stack: Settings, store: Any) -> None:
+    CatalogClient(stack.meta_url).ensure_device("demo", "bare")
+    await asyncio.sleep(2.5)  # the processor asks for news every two seconds
+    bad = bad_records()
+    good = [
+        record(
+            100 + i, encoded("vehicle_event", wire.EventBody(f"good {i}"), seq=100 + i, chassis_id="demo-01"), "demo-01"
+        )
+        for i in range(3)
+    ]
+    sink = LogSink(stack.log_url, RAW, stack.log_memory)
+    await sink.open()
+    await sink.write([good[0], *list(bad.values())[:5], good[1], *list(bad.values())[5:], good[2]])
+    await sink.close()
+    sql = "SELECT reason, message_id, count() FROM dead_letters_view GROUP BY ALL"
+    expected = sorted((reason, item.message_id, 1) for reason, item in bad.items())
+    eventually(lambda: sorted(map(tuple, store.query(sql).result_rows)) == expected)
+    names = "SELECT name FROM events_view WHERE name LIKE 'good%' ORDER BY name"
+    eventually(lambda: store.query(names).result_rows == [("good 0",), ("good 1",), ("good 2",)])
+    archived = "SELECT count() FROM raw_messages WHERE message_id IN {ids:Array(String)}"
+    kept = store.query(archived, parameters={"ids": [item.message_id for item in bad.values()]}).result_rows
+    assert kept == [(len(bad),)]
+
+
+def test_down_drains_within_ten_seconds_and_up_resumes(stack: Settings) -> None:
+    """The last test here: it leaves the stack with other processes."""
+    before = status(stack)
+    stopping = time.monotonic()
+    assert duco("down", data=stack.data).returncode == 0
+    assert time.monotonic() - stopping < 15
+    environment = {f"DUCO_{k.upper()}": str(v) for k, v in stack.model_dump(mode="json").items()}
+    command = [sys.executable, "-m", "duco_workbench.cli", "up", "--detach", "--data", str(stack.data)]
+    assert subprocess.run(command, env=os.environ | environment, timeout=120).returncode == 0
+    eventually(lambda: not any(status(stack)["lag"].values()))
+    after = status(stack)
+    stored = {hop["msg_type"]: hop["count"] for hop in before["hops"] if hop["name"] == "stored"}
+    again = {hop["msg_type"]: hop["count"] for hop in after["hops"] if hop["name"] == "stored"}
+    assert again["vehicle_can"] > stored["vehicle_can"]
+    assert after["lost"] == before["lost"]
+    assert after["duplicates"] == 0
