@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -133,6 +133,9 @@ def bus_name(channel: str | int) -> str:
     return f"can{int(text)}" if text.isdigit() else text
 
 
+Micros = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]  # a time on the wire, microseconds since 1970 UTC
+
+
 class Clock(msgspec.Struct, frozen=True):
     """Where the device's time came from, and how far it was off when last compared (ms)."""
 
@@ -147,7 +150,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     msg_type: str
     chassis_id: str
     message_id: str
-    ts: int
+    ts: Micros
     realtime: bool = False
     clock: Clock = Clock()
     payload: Any

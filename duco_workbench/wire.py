@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .model import ERROR, MSG_TYPES, REMOTE, Envelope, Flag, FrameBatch
+from .model import ERROR, MSG_TYPES, REMOTE, Envelope, Flag, FrameBatch, Micros
 
 VERSION = 1
 MAX_UNPACKED = 16 << 20  # bytes one body may unpack to
@@ -31,8 +31,8 @@ class Block(msgspec.Struct, frozen=True):
     """Frames of one bus: ``n`` records, times in microseconds since ``t0`` (microseconds UTC)."""
 
     ch: str
-    t0: int
-    n: int
+    t0: Micros
+    n: Annotated[int, msgspec.Meta(ge=0)]
     enc: str
     b64: str
 
@@ -93,7 +93,7 @@ class Head(msgspec.Struct, frozen=True, rename="camel"):
     msg_type: str
     chassis_id: str
     message_id: str
-    ts: int
+    ts: Micros
     v: int = VERSION
     realtime: bool = False
 

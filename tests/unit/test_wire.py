@@ -94,6 +94,19 @@ def test_bad_input_has_its_own_reason(reason: str) -> None:
     assert caught.value.detail
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (golden("vehicle_event").replace(str(T).encode(), b"1" + b"0" * 30), "bad_envelope"),
+        (block(t0=10**30), "bad_payload"),
+        (block(n=-1), "bad_payload"),
+    ],
+)
+def test_numbers_no_column_holds_are_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        wire.decode(body)
+
+
 def test_a_body_cut_short_inside_its_compressed_data() -> None:
     whole = zlib.compress(np.zeros(2, wire.CAN18).tobytes())
     with pytest.raises(DataError, match="bad_compression"):
