@@ -1,0 +1,195 @@
+"""Records, parsed messages and dead letters as the Arrow tables ClickHouse takes: pure functions, one a table.
+
+Strings that repeat are dictionary-encoded without repeats, and rows are sorted by the table's key: both save the
+server the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..columns import Parsed
+from ..model import DeadLetter, MessageId, Record
+
+MAX_PARTITIONS = 100  # months in one insert; ClickHouse refuses more, on every retry
+_LAST_TS = 9_214_646_400_000_000  # 2262: what every reader of DateTime64(6) can still hold; microseconds UTC
+
+
+def raw_rows(records: Sequence[Record]) -> pa.Table:
+    """For ``raw_data_cache_store``."""
+    return _record_columns(records, sorted(range(len(records)), key=lambda i: _raw_key(records[i])))
+
+
+def _raw_key(record: Record) -> tuple[Any, ...]:
+    return record.tenant, record.chassis_id, record.msg_type, record.ts, record.message_id
+
+
+def _record_columns(records: Sequence[Record], order: Sequence[int] | None = None) -> pa.Table:
+    rows = [records[i] for i in order] if order is not None else records
+    return pa.table(
+        {
+            "tenant": _dictionary([r.tenant for r in rows]),
+            "chassis_id": _dictionary([r.chassis_id for r in rows]),
+            "msg_type": _dictionary([r.msg_type for r in rows]),
+            "message_id": pa.array([r.message_id for r in rows], pa.string()),
+            "ts": _times([r.ts for r in rows]),
+            "ts_enqueued": _times([r.ts_enqueued for r in rows]),
+            "ts_ingested": _times([r.ts_ingested for r in rows]),
+            "body": pa.array([r.body for r in rows], pa.binary()),
+            "hub_partition": pa.array([r.hub_partition for r in rows], pa.uint32()),
+            "hub_sequence": pa.array([r.hub_sequence for r in rows], pa.int64()),
+            "v": pa.array([r.v & 0xFFFF for r in rows], pa.uint16()),
+        }
+    )
+
+
+def dead_letter_rows(letters: Sequence[DeadLetter]) -> pa.Table:
+    """For ``dead_letters``."""
+    table = _record_columns([letter.record for letter in letters])
+    for name, texts in (("reason", [x.reason for x in letters]), ("detail", [x.detail for x in letters])):
+        table = table.append_column(name, pa.array(texts, pa.string()))
+    return table.append_column("letter", pa.array([_letter_id(x.record) for x in letters], pa.string()))
+
+
+def _letter_id(record: Record) -> str:
+    """The machine's own message id; a body too broken to have one is known by its hash, however often it comes."""
+    try:
+        if MessageId.parse(record.message_id).chassis_id == record.chassis_id:
+            return record.message_id
+    except ValueError:
+        pass
+    return hashlib.sha256(record.body).hexdigest()[:32]
+
+
+def sample_rows(parsed: Sequence[Parsed]) -> pa.Table:
+    """For ``ce_technology``: the samples of many messages and machines as one batch."""
+    parts = [p for p in parsed if len(p.samples)]
+    names = [_series_names(p) for p in parts]
+    ranked = sorted({name for part in names for name in part})
+    rank = {name: number for number, name in enumerate(ranked)}
+    codes = [
+        np.fromiter((rank[n] for n in part), np.int32, len(part))[p.samples.series]
+        for part, p in zip(names, parts, strict=True)
+    ]
+    series, ts = _joined(codes, np.int32), _joined([p.samples.ts for p in parts], np.int64)
+    order = np.lexsort((ts, series))
+    series = series[order]
+    keys = {
+        name: _by_series([row[i] for row in ranked], series)
+        for i, name in enumerate(("tenant", "chassis_id", "signal", "source"))
+    }
+    versions = np.repeat(
+        np.array([p.logic_version for p in parts], np.uint32), np.array([len(p.samples) for p in parts], np.int64)
+    )
+    return pa.table(
+        {
+            **keys,
+            "ts": _times(ts[order]),
+            "value": pa.array(_joined([p.samples.value for p in parts], np.float64)[order]),
+            "status": pa.array(_joined([p.samples.status for p in parts], np.uint8)[order].astype(np.int8)),
+            "logic_version": pa.array(versions[order]),
+        }
+    )
+
+
+def _series_names(parsed: Parsed) -> list[tuple[str, str, str, str]]:
+    tenant, chassis_id, samples = parsed.record.tenant, parsed.record.chassis_id, parsed.samples
+    return [(tenant, chassis_id, *pair) for pair in zip(samples.signals, samples.sources, strict=True)]
+
+
+def _joined(parts: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, kind)
+
+
+def _by_series(names: list[str], series: NDArray[np.int32]) -> pa.DictionaryArray:
+    """One name a series -> one a row."""
+    table = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    codes = np.array([table[name] for name in names], np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes[series]), pa.array(list(table), pa.string()))
+
+
+def text_rows(parsed: Sequence[Parsed]) -> pa.Table:
+    """For ``texts``."""
+    rows = [(p, t) for p in parsed for t in p.texts]
+    return _with_origin(
+        [p for p, _ in rows],
+        {
+            "signal": _dictionary([t.signal for _, t in rows]),
+            "source": _dictionary([t.source for _, t in rows]),
+            "ts": _times([t.ts for _, t in rows]),
+            "text": pa.array([t.text for _, t in rows], pa.string()),
+        },
+    )
+
+
+def dtc_rows(parsed: Sequence[Parsed]) -> pa.Table:
+    """For ``dtcs``."""
+    rows = [(p, d) for p in parsed for d in p.dtcs]
+    return _with_origin(
+        [p for p, _ in rows],
+        {
+            "source": _dictionary([d.source for _, d in rows]),
+            "spn": pa.array([d.spn for _, d in rows], pa.uint32()),
+            "fmi": pa.array([d.fmi for _, d in rows], pa.uint8()),
+            "ts": _times([d.ts for _, d in rows]),
+            "oc": pa.array([d.oc for _, d in rows], pa.uint8()),
+            "cm": pa.array([d.cm for _, d in rows], pa.uint8()),
+            "lamps": _dictionary([d.lamps for _, d in rows]),
+            "message_id": pa.array([p.record.message_id for p, _ in rows], pa.string()),
+        },
+    )
+
+
+def event_rows(parsed: Sequence[Parsed]) -> pa.Table:
+    """For ``events``; ``number`` is the event's place in its message, the same however often that is parsed."""
+    rows = [(p, number, e) for p in parsed for number, e in enumerate(p.events)]
+    return _with_origin(
+        [p for p, _, _ in rows],
+        {
+            "ts": _times([e.ts for _, _, e in rows]),
+            "message_id": pa.array([p.record.message_id for p, _, _ in rows], pa.string()),
+            "number": pa.array([number for _, number, _ in rows], pa.uint16()),
+            "name": _dictionary([e.name for _, _, e in rows]),
+            "severity": _dictionary([e.severity for _, _, e in rows]),
+            "data": pa.array([e.data for _, _, e in rows], pa.string()),
+        },
+    )
+
+
+def _with_origin(origins: Sequence[Parsed], columns: dict[str, Any]) -> pa.Table:
+    return pa.table(
+        {
+            "tenant": _dictionary([p.record.tenant for p in origins]),
+            "chassis_id": _dictionary([p.record.chassis_id for p in origins]),
+            **columns,
+            "logic_version": pa.array([p.logic_version for p in origins], pa.uint32()),
+        }
+    )
+
+
+def by_partitions(table: pa.Table, time_column: str, most: int = MAX_PARTITIONS) -> Iterator[pa.Table]:
+    """The table in parts of at most ``most`` months each: nearly always the one it is."""
+    ts = table[time_column].cast(pa.int64()).to_numpy()
+    months = ts.view("M8[us]").astype("M8[M]").astype(np.int64)
+    if not len(months) or int(months.max() - months.min()) < most:
+        yield table
+        return
+    present = np.unique(months)
+    for first in range(0, len(present), most):
+        yield table.filter(pa.array(np.isin(months, present[first : first + most])))
+
+
+def _dictionary(texts: Sequence[str]) -> pa.DictionaryArray:
+    return pa.array(texts, pa.string()).dictionary_encode()
+
+
+def _times(ts: Sequence[int] | NDArray[np.int64]) -> pa.Array:
+    """Microseconds UTC. A machine's clock may say anything; what the column cannot hold is stored as the nearest."""
+    held = np.clip(np.asarray(ts, np.int64), 0, _LAST_TS)
+    return pa.array(held).cast(pa.timestamp("us", "UTC"))

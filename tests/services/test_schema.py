@@ -1,0 +1,88 @@
+"""The numbered schema is applied once, whoever starts it how often."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from duco_workbench.errors import ConfigError
+from duco_workbench.local.store.process import StoreProcess, running
+from duco_workbench.schema import LATEST, migrate
+from duco_workbench.sinks.clickhouse import connect
+
+VIEWS = {"samples", "latest", "raw_messages", "dtcs_view", "events_view", "texts_view", "dead_letters_view"}
+TABLES = {"raw_data_cache_store", "ce_technology", "dtcs", "events", "texts", "dead_letters", "schema_version"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
+    with running(tmp_path_factory.mktemp("store")) as process:
+        yield process
+
+
+def url(store: StoreProcess, database: str) -> str:
+    return f"http://127.0.0.1:{store.port}/{database}"
+
+
+def test_a_database_of_its_own_with_every_table_and_view(store: StoreProcess) -> None:
+    client = connect(url(store, "fresh"))
+    assert migrate(client) == LATEST == 4
+    rows = client.query("SELECT name, engine FROM system.tables WHERE database = 'fresh'").result_rows
+    assert {name for name, engine in rows if engine == "View"} == VIEWS
+    assert {name for name, engine in rows if engine != "View"} == TABLES
+    engine = client.command("SELECT engine FROM system.databases WHERE name = 'fresh'")
+    assert engine == "Atomic"
+
+
+def test_again_it_changes_nothing(store: StoreProcess) -> None:
+    client = connect(url(store, "again"))
+    migrate(client)
+    before = client.query("SELECT * FROM schema_version ORDER BY version").result_rows
+    assert migrate(client) == LATEST
+    assert client.query("SELECT * FROM schema_version ORDER BY version").result_rows == before
+    assert [row[0] for row in before] == list(range(1, LATEST + 1))
+
+
+def test_many_starters_at_once(store: StoreProcess) -> None:
+    versions: list[object] = []
+
+    def start() -> None:
+        try:
+            versions.append(migrate(connect(url(store, "crowded"))))
+        except Exception as error:
+            versions.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert versions == [LATEST] * 6
+    applied = connect(url(store, "crowded")).query("SELECT version FROM schema_version FINAL ORDER BY version")
+    assert [row[0] for row in applied.result_rows] == list(range(1, LATEST + 1))
+
+
+def test_only_what_is_missing_is_applied(store: StoreProcess) -> None:
+    client = connect(url(store, "older"))
+    migrate(client)
+    client.command("DROP TABLE dead_letters")
+    client.command("DROP VIEW dead_letters_view")
+    client.command("DELETE FROM schema_version WHERE version = 4")
+    migrate(client)
+    assert client.command("SELECT count() FROM dead_letters_view") == 0
+
+
+def test_a_newer_database_is_left_alone(store: StoreProcess) -> None:
+    client = connect(url(store, "newer"))
+    migrate(client)
+    client.command("INSERT INTO schema_version (version, name) VALUES (99, '0099_future.sql')")
+    with pytest.raises(ConfigError, match="use the newer program"):
+        migrate(client)
+
+
+@pytest.mark.parametrize("name", ["default", "no-name"])
+def test_a_database_name_that_will_not_do(store: StoreProcess, name: str) -> None:
+    with pytest.raises(ConfigError, match="of its own"):
+        migrate(connect(url(store, name)))
