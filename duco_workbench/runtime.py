@@ -38,6 +38,9 @@ class Stop:
     def set(self) -> None:
         self._event.set()
 
+    async def wait(self) -> None:
+        await self._event.wait()
+
     async def sleep(self, seconds: float) -> None:
         """Sleep, but not past the stop."""
         try:

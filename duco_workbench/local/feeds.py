@@ -61,12 +61,13 @@ class Feeds:
     async def run(
         self, machines: Sequence[str], replays: Sequence[tuple[str, Path]], *, speed: float, once: bool
     ) -> None:
-        """Until the stop, or until every log that plays once has ended."""
+        """Until the stop: a process whose logs have all ended stays, with nothing to do."""
         remember = asyncio.create_task(self._remember())
         simulated = [self._simulate(name) for name in machines]
         played = [self._replay(name, path, speed, once) for name, path in replays]
         try:
             await asyncio.gather(*simulated, *played)
+            await self.stop.wait()
         finally:
             remember.cancel()
 

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 LEASE_MS = 6_000  # a killed reader's successor waits at most this long
 POLL_MS = 250  # an idle reader gives an empty delivery this often
-COUNT = 64  # entries of one partition in a delivery
+COUNT = 64  # entries of one partition in the first delivery; then as many as make some
+BYTES = 16 << 20  # of bodies in a delivery: large enough to insert well, small enough to hold several
 TRIM_S = 1.0
 
 # Commit only while the lease is ours: a reader that lost it must not move the offsets of its successor.
@@ -49,6 +50,7 @@ class LogSource(Generic[T]):
         self._offsets: dict[str, str] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._trimmed = 0.0
+        self._count = COUNT
 
     async def open(self) -> None:
         """Takes the lease. Raises: ServiceError when another reader holds it or the log is away."""
@@ -81,17 +83,21 @@ class LogSource(Generic[T]):
         """An empty delivery means that nothing was new. Raises: ServiceError."""
         while True:
             with redis_log.service_errors(f"reading the log's topic {self._topic.name}"):
-                reply = await self._redis.xread(self._offsets, count=COUNT, block=POLL_MS)
+                reply = await self._redis.xread(self._offsets, count=self._count, block=POLL_MS)
             yield self._delivery(reply)
 
     def _delivery(self, reply: Any) -> Delivery[T]:
         items: list[T] = []
         position: dict[str, str] = {}
+        size = 0
         for stream, entries in reply.items() if isinstance(reply, dict) else reply or ():
             for entry_id, fields in entries:
                 body = fields.pop(b"body")
+                size += len(body)
                 items.append(self._topic.decode({k.decode(): v.decode() for k, v in fields.items()}, body))
                 position[stream.decode()] = entry_id.decode()
+        if items:
+            self._count = min(1024, max(8, BYTES * len(items) // max(size, 1) // len(position)))
         return Delivery(items, position)
 
     async def commit(self, delivery: Delivery[Any]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -294,3 +295,10 @@ def test_a_second_store_on_the_folder_or_port_says_so_in_one_sentence(store: Sto
             assert answer.returncode == 1
             assert word in answer.stderr
             assert "Traceback" not in answer.stderr
+
+
+def test_curl_which_calls_every_body_a_form(store: StoreProcess) -> None:
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    request = urllib.request.Request(f"http://127.0.0.1:{store.port}/", b"SELECT 1 + 1", kind)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.read() == b"2\n"

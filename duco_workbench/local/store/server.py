@@ -137,7 +137,7 @@ class _Statement(_Local):
         body = encoding.decompress(bytes(self._body), headers.get("Content-Encoding", ""), MAX_BODY)
         self._body = bytearray()
         kind = headers.get("Content-Type", "")
-        if kind.startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
+        if kind.startswith("multipart/form-data"):  # curl calls any body a form, so that other kind is just a body
             form: dict[str, list[bytes]] = {}
             files: dict[str, list[httputil.HTTPFile]] = {}
             httputil.parse_body_arguments(kind, body, form, files)
