@@ -67,7 +67,7 @@ _FIRST = (
 )
 _RANK = {int(spn): rank for rank, spn in enumerate(_FIRST.split())}
 _SETTINGS = re.compile(
-    r"\b(reference|request(ed)?|limit|max(imum)?|min(imum)?|threshold|point|accuracy|desired|setpoint|demand)\b"
+    r"\b(reference|request(ed)?|limit|max(imum)?|min(imum)?|threshold|points?|accuracy|desired|setpoint|demand)\b"
 )
 
 
@@ -76,7 +76,8 @@ def propose(variables: Iterable[Variable]) -> list[ChartGroup]:
     rest = [v for v in variables if v.kind == "gauge"]
     groups: list[ChartGroup] = []
     for theme in THEMES:
-        chosen = _one_unit(sorted((v for v in rest if theme.takes(v)), key=_usefulness))[:MOST_CURVES]
+        taken = sorted((v for v in rest if theme.takes(v)), key=_usefulness)
+        chosen = _one_unit(_readings(taken))[:MOST_CURVES]
         if chosen:
             groups.append(_group(theme.name, chosen))
             rest = [v for v in rest if v not in chosen]
@@ -101,7 +102,16 @@ def _one_unit(variables: Sequence[Variable]) -> list[Variable]:
 
 
 def _usefulness(variable: Variable) -> tuple[int, bool]:
-    return _RANK.get(variable.spn or 0, len(_RANK)), _SETTINGS.search(variable.name.lower()) is not None
+    return _RANK.get(variable.spn or 0, len(_RANK)), _is_setting(variable)
+
+
+def _is_setting(variable: Variable) -> bool:
+    return _SETTINGS.search(variable.name.lower()) is not None
+
+
+def _readings(variables: list[Variable]) -> list[Variable]:
+    """Without set points and configured limits, straight lines that hide the rest; all, where there is nothing else."""
+    return [v for v in variables if v.spn in _RANK or not _is_setting(v)] or variables
 
 
 def _by_message(variables: Iterable[Variable]) -> Iterator[ChartGroup]:
