@@ -65,13 +65,21 @@ class History:
         return self._known(chassis_id, rows)
 
     def samples(
-        self, chassis_id: str, signals: Signals = None, start: Any = None, end: Any = None, *, status: bool = False
+        self,
+        chassis_id: str,
+        signals: Signals = None,
+        start: Any = None,
+        end: Any = None,
+        *,
+        status: bool = False,
+        missing_ok: bool = False,
     ) -> Rows:
         """signal, source, ts, value in the order of series and time, as stored (thinned: first, last, every change).
 
         Args:
             status: with it a column ``status`` (``ok``, ``not_available``, ``error``, ``out_of_range``) and every value
                 as it was read; without it what is not ``ok`` is NaN.
+            missing_ok: a named series that was never stored has no rows, instead of being an error.
 
         Raises: ConfigError for a machine or a named series that is not there, naming what is.
         """
@@ -83,7 +91,8 @@ class History:
             f"WHERE {where} ORDER BY tenant, chassis_id, signal, source, ts",
             parameters,
         )
-        self._check_named(chassis_id, wanted, rows)
+        if not missing_ok:
+            self._check_named(chassis_id, wanted, rows)
         table = rows.to_arrow()
         table = _with_status(table) if status else table.drop_columns(["code"])
         return self._known(chassis_id, Rows(table))

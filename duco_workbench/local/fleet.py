@@ -59,7 +59,11 @@ def register(catalog: CatalogClient, tenant: str, fleet: Fleet) -> None:
 
 
 def bind(
-    catalog: CatalogClient, tenant: str, chassis_id: str, bindings: Mapping[str, Sequence[Path]], keep: str | None = None
+    catalog: CatalogClient,
+    tenant: str,
+    chassis_id: str,
+    bindings: Mapping[str, Sequence[Path]],
+    keep: str | None = None,
 ) -> int:
     """Upload the database files and bind them to the machine's buses; returns the catalog's revision after it.
 

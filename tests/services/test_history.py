@@ -240,6 +240,11 @@ def test_unknown_names_are_answered_with_known_ones(history: History) -> None:
     assert len(history.samples("m1", RPM, end=0)) == 0  # known, but nothing then
 
 
+def test_a_screen_may_ask_for_what_was_never_stored(history: History) -> None:
+    asked = ["EEC1.EngineSpeed", "EEC1.NeverSent"]
+    assert len(history.samples("m1", asked, missing_ok=True)) == len(history.samples("m1", asked[:1])) > 0
+
+
 def test_frames_of_both_kinds(history: History) -> None:
     rows = history.samples("m2")
     pandas, polars = rows.to_pandas(), rows.to_polars()

@@ -1,0 +1,109 @@
+"""What the live and the snapshot sink share: they may lose, so that nothing ever waits for them.
+
+``write`` puts the batch in a bounded queue and returns; one task empties the queue into one pipeline at a time. When
+the queue is full the oldest go first (the newest value is the one people look at). A server that is away is logged
+once per outage, what could not be written is counted in ``dropped``, and no error reaches the flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from ..columns import Parsed
+from ..errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+WAITING = 1000  # messages that wait at most: one second of a fleet of a thousand
+TIMEOUT_S, PAUSE_S, LAST_WORD_S = 2.0, 0.5, 3.0
+
+
+def check_url(url: str) -> str:
+    """Raises: ConfigError for an address that is not a Redis."""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigError(f"DUCO_LIVE_URL = {url!r}: the address of the live server starts with redis://")
+    return url
+
+
+class LossySink:
+    """A sink of :class:`Parsed` that never raises and never waits for its server. Subclasses say what to ``put``."""
+
+    def __init__(self, live_url: str) -> None:
+        self._redis: Any = redis.asyncio.from_url(
+            check_url(live_url),
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),  # a repeated pipeline would write its entries twice
+        )
+        self._waiting: deque[Parsed] = deque(maxlen=WAITING)
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self._away = False
+        self.dropped = 0
+
+    async def put(self, pipe: Any, batch: Sequence[Parsed]) -> None:
+        """Queue the commands that write ``batch`` on the pipeline."""
+        raise NotImplementedError
+
+    async def open(self) -> None:
+        self._closing = False
+        self._task = asyncio.create_task(self._run())
+
+    async def write(self, batch: Sequence[Parsed]) -> None:
+        self.dropped += max(0, len(self._waiting) + len(batch) - WAITING)
+        self._waiting.extend(batch)
+        self._arrived.set()
+
+    async def close(self) -> None:
+        """What waits gets a few seconds more."""
+        self._closing = True
+        self._arrived.set()
+        if self._task is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._task, LAST_WORD_S)
+        self.dropped += len(self._waiting)
+        self._waiting.clear()
+        await self._redis.aclose()
+
+    async def _run(self) -> None:
+        while not self._closing or self._waiting:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if self._waiting and not await self._hand_on():
+                await asyncio.sleep(PAUSE_S)  # while it is away the queue keeps the newest
+
+    async def _hand_on(self) -> bool:
+        batch = list(self._waiting)
+        self._waiting.clear()
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                await self.put(pipe, batch)
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            self._lost(batch, error)
+            return False
+        except Exception:  # a message nobody expected must not end the live view of all the others
+            self.dropped += len(batch)
+            log.exception("%s: %d messages could not be written", type(self).__name__, len(batch))
+            return True
+        if self._away:
+            log.warning("%s: the live server is back; %d messages were dropped", type(self).__name__, self.dropped)
+        self._away = False
+        return True
+
+    def _lost(self, batch: Sequence[Parsed], error: Exception) -> None:
+        self.dropped += len(batch)
+        if not self._away:
+            log.warning("%s: the live server does not answer, dropping: %s", type(self).__name__, error)
+        self._away = True

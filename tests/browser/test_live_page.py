@@ -1,0 +1,174 @@
+"""The live page in a real browser: two minutes at once, curves that grow, the badge, nothing fetched from outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import live_feed
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from duco_workbench import testing
+
+APP = Path(__file__).parents[2] / "apps" / "live.py"
+HZ = 5.0
+
+CURVES = """() => {
+  const found = {}
+  for (const doc of window.Bokeh.documents) for (const model of doc.all_models) {
+    if (model.type === "ColumnDataSource" && model.name?.includes("@")) {
+      const t = model.data.t
+      found[model.name] = {points: t.length, first: t[0], newest: t[t.length - 1]}
+    }
+  }
+  return found
+}"""
+
+
+class Feed:
+    """A machine that sends until it is stopped."""
+
+    def __init__(self, live_url: str, chassis_id: str) -> None:
+        self._stop = threading.Event()
+        seq, ts = live_feed.write_past(live_url, 125, HZ, chassis_id)
+        self._thread = threading.Thread(target=live_feed.feed, args=(live_url, seq, ts, HZ, self._stop, chassis_id))
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with testing.valkey(tmp_path_factory.mktemp("live")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def page_url(live_url: str) -> Iterator[str]:
+    """The app under plain ``panel serve``; neither meta API nor store is there, so the data alone makes the charts."""
+    port, away = testing.free_port(), testing.free_port()
+    away_url = f"http://127.0.0.1:{away}"
+    environment = {
+        **os.environ,
+        "DUCO_LIVE_URL": live_url,
+        "DUCO_META_URL": away_url,
+        "DUCO_STORE_URL": f"{away_url}/duco",
+    }
+    command = [sys.executable, "-m", "panel", "serve", str(APP), "--port", str(port), "--address", "127.0.0.1"]
+    with subprocess.Popen(command, env=environment) as server:
+        url = f"http://127.0.0.1:{port}/live"
+        try:
+            until(lambda: _answers(url), 30, "panel serve does not answer")
+            yield url
+        finally:
+            server.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=10).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def tab(chromium_path: str, page_url: str) -> Iterator[Page]:
+    """A tab that fails the test for any console error and any request to another place than the page's own."""
+    bad: list[str] = []
+    origin = page_url.rpartition("/")[0]
+    with sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path=chromium_path, args=arguments)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.on("console", lambda m: bad.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda e: bad.append(f"error: {e}"))
+        page.on("request", lambda r: None if _own(r.url, origin) else bad.append(f"request: {r.url}"))
+        page.on("response", lambda r: bad.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        page.on("websocket", lambda w: None if _own(w.url, origin) else bad.append(f"websocket: {w.url}"))
+        yield page
+        browser.close()
+    assert not bad
+
+
+def _own(url: str, origin: str) -> bool:
+    return url.startswith((origin, f"blob:{origin}", "data:", origin.replace("http://", "ws://")))
+
+
+def until(true: Callable[[], Any], seconds: float, otherwise: str) -> Any:
+    """What ``true`` gives once it gives something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := true():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(otherwise)
+
+
+def curves(tab: Page) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = tab.evaluate(CURVES)
+    return {name: curve for name, curve in found.items() if curve["points"]}
+
+
+def badge(tab: Page) -> str | None:
+    return tab.locator(".badge").get_attribute("data-state")
+
+
+def test_a_machine_is_drawn_grows_and_goes_offline(tab: Page, page_url: str, live_url: str) -> None:
+    feed = Feed(live_url, "truck-1")
+    try:
+        tab.goto(f"{page_url}?machine=truck-1")
+        drawn = until(lambda: curves(tab), 20, "no curve was drawn")
+        # FuelTemp was never available: a word in the table, no chart of its own; the others have their two minutes
+        assert set(drawn) >= {"Engine.Speed@can0:00", "Engine.Torque@can0:00", "Vehicle.Speed@can1"}
+        for curve in drawn.values():
+            assert curve["newest"] - curve["first"] >= 118_000
+            assert curve["points"] >= 118 * HZ
+        until(lambda: badge(tab) == "online", 5, "the badge does not say online")
+        assert "values/s" in tab.locator(".detail").inner_text()
+
+        later = until(lambda: newer(curves(tab), drawn), 10, "the curves do not grow")
+        assert all(abs(curve["newest"] - time.time() * 1000) < 5000 for curve in later.values())
+        row = tab.locator("tr", has_text="FuelTemp")
+        assert row.locator("td.value").inner_text() == "not available"
+        assert tab.locator("tr", has_text="Make").locator("td.value").inner_text() == "DUCO"
+    finally:
+        feed.stop()
+    assert badge(tab) == "online"
+    until(lambda: badge(tab) == "offline", 14, "the badge does not say offline after ten seconds of silence")
+    assert "Nothing received" in tab.locator(".notice").inner_text()
+
+
+def newer(now: dict[str, dict[str, float]], then: dict[str, dict[str, float]]) -> Any:
+    grown = [now[name]["newest"] > then[name]["newest"] + 1500 for name in then if name in now]
+    return now if len(grown) == len(then) and all(grown) else None
+
+
+def test_filter_hide_and_refresh_on_a_phone(tab: Page, page_url: str, live_url: str) -> None:
+    feed = Feed(live_url, "truck-2")
+    try:
+        tab.set_viewport_size({"width": 412, "height": 915})
+        tab.goto(f"{page_url}?machine=truck-2&theme=dark")
+        until(lambda: curves(tab), 20, "no curve was drawn")
+        wide = tab.evaluate("document.scrollingElement.scrollWidth")
+        assert wide <= 412
+        tab.get_by_placeholder("Filter").fill("torque")
+        assert [row.inner_text() for row in tab.locator("tbody tr:visible td.variable span").all()] == ["Torque"]
+        chip = tab.locator("button.chip", has_text="Torque")
+        chip.click()
+        assert "hidden" in (chip.get_attribute("class") or "")
+        tab.get_by_label("Refresh").click()  # draws anew: what was hidden is there again, and grows
+        until(lambda: "hidden" not in (chip.get_attribute("class") or ""), 10, "Refresh does not draw anew")
+        again = until(lambda: curves(tab), 10, "no curve after Refresh")
+        until(lambda: newer(curves(tab), again), 10, "the curves do not grow after Refresh")
+    finally:
+        feed.stop()
