@@ -80,7 +80,7 @@ def _stored(settings: Settings) -> dict[str, Any]:
     return {
         "lost": rows["sequences"][0][0],
         "duplicates": rows["sequences"][0][1],
-        "dead_letters": {reason: count for reason, count in rows["dead"]},
+        "dead_letters": dict(rows["dead"]),
         "hops": [
             *({"name": "stored", "msg_type": msg_type, "count": count} for msg_type, count in rows["stored"]),
             {"name": "samples", "msg_type": "vehicle_can", "count": rows["samples"][0][0]},

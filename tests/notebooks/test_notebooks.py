@@ -1,4 +1,4 @@
-"""Notebooks are docs and tests at once: each is run by nbval, on a stack of their own with addresses in the environment."""
+"""Notebooks are docs and tests at once: each is run by nbval, on a stack started for them."""
 
 from __future__ import annotations
 
