@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +63,7 @@ class Engine:
             Path("engine.xml").write_text(_CONFIG)
         except OSError as error:
             raise ConfigError(f"the store cannot keep its data in {folder}: {error.strerror}") from None
-        self._open = chdb.connect
+        self._open: Callable[[str], Any] = chdb.connect
         try:
             self._root = self._open("data?config-file=engine.xml")  # keeps the engine alive
         except RuntimeError as error:
