@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -48,7 +49,7 @@ def up(
     supervisor = stack.up(settings, fleet, lab, console.print)
     _print_addresses(settings, lab)
     if not detach:
-        _attend(supervisor)
+        _attend(supervisor, settings)
 
 
 def _print_addresses(settings: Settings, lab: bool) -> None:
@@ -61,13 +62,13 @@ def _print_addresses(settings: Settings, lab: bool) -> None:
     console.print(f"  logs        {settings.data / 'logs'}\n")
 
 
-def _attend(supervisor: Any) -> None:
-    """Say what happens to the parts until Ctrl-C or SIGTERM, then drain."""
+def _attend(supervisor: Any, settings: Settings) -> None:
+    """Say what happens to the parts, and how far the past is written, until Ctrl-C or SIGTERM; then drain."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     console.print("Ctrl-C stops everything; `duco down` from another shell does too.")
-    before = supervisor.states()
+    before, progress = supervisor.states(), ""
     while not stopped.wait(1.0):
         try:
             states = supervisor.states()
@@ -78,8 +79,22 @@ def _attend(supervisor: Any) -> None:
             if (state["statename"], state["pid"]) != (before[name]["statename"], before[name]["pid"]):
                 console.print(f"{name}: {state['statename'].lower()}, {state['description']}")
         before = states
+        if (now := _past(settings)) != progress:
+            console.print(progress := now)
     console.print("stopping …")
     supervisor.shut_down()
+
+
+def _past(settings: Settings) -> str:
+    """How much of the past the machines have written, to the tenth; "" while nobody says."""
+    from . import pulse
+
+    with contextlib.suppress(ServiceError):
+        beat = asyncio.run(pulse.read("ingestor", settings.log_url)) or {}
+        if wanted := beat.get("history_s"):
+            tenths = min(10 * beat["past_s"] // wanted, 10)
+            return f"past: {tenths * wanted / 36000:.1f} of {wanted / 3600:.1f} hours written"
+    return ""
 
 
 @app.command()

@@ -14,13 +14,13 @@ from ..ports import Delivery
 from .machine import record_of
 
 
-def content_epoch(path: Path, start: int | None) -> int:
-    """The epoch of an imported file's message ids: the same file, started at the same time, gives the same ids."""
+def content_epoch(path: Path, start: int | None, tz: str | None) -> int:
+    """The epoch of an imported file's message ids: the same file, placed in time alike, gives the same ids."""
     digest = hashlib.blake2b(digest_size=6, person=b"duco-import")
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    digest.update(str(start).encode() if start is not None else b"")
+    digest.update(f"{start} {tz}".encode())
     return int.from_bytes(digest.digest(), "big")
 
 
@@ -46,7 +46,7 @@ class LogFileSource:
         self.log = open_log(path, tz=tz, start=start)
         self.frames = 0
         self._tenant, self._on_progress = tenant, on_progress
-        self._packer = Packer(chassis_id, content_epoch(path, start))
+        self._packer = Packer(chassis_id, content_epoch(path, start, tz))
 
     async def open(self) -> None: ...
 
