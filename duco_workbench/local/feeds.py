@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import redis_log
+from ..errors import ServiceError
 from ..flows.ingestor import IngestorSinks, ingestor
 from ..flows.validate import validator
 from ..model import SECOND
@@ -29,7 +30,8 @@ from .simulation import SimulatedMachine
 log = logging.getLogger(__name__)
 
 RECENT = 600 * SECOND  # written before the page opens
-HOUR = 3600 * SECOND
+PIECE = 600 * SECOND  # of the older past at a time, and only while the processor keeps up: live data comes first
+FEW = 100  # messages it may be behind
 REMEMBER_S = 5.0
 
 
@@ -50,12 +52,13 @@ class Feeds:
     stop: Stop
     history_s: int = 600
     covered: dict[str, Coverage] = field(default_factory=dict)
+    with_past: set[str] = field(default_factory=set)  # a log played again has none
 
     def facts(self) -> dict[str, Any]:
         """For the pulse: how far behind the clock the slowest machine is, and how much of its past is written."""
-        spans = self.covered.values()
-        behind = max((now() - c.end for c in spans), default=0) / SECOND
-        past = min((c.end - c.start for c in spans), default=0) / SECOND
+        behind = max((now() - c.end for c in self.covered.values()), default=0) / SECOND
+        spans = [(c.end - c.start) / SECOND for name, c in self.covered.items() if name in self.with_past]
+        past = min(spans, default=self.history_s)
         return {"behind_s": round(behind, 1), "past_s": round(past), "history_s": self.history_s}
 
     async def run(
@@ -79,6 +82,7 @@ class Feeds:
 
     async def _simulate(self, name: str) -> None:
         machine = SimulatedMachine(name)
+        self.with_past.add(name)
         oldest = now() - self.history_s * SECOND
         known = await self._recall(name)
         recent = max(now() - RECENT, oldest)
@@ -90,16 +94,22 @@ class Feeds:
         )
 
     async def _fill(self, name: str, machine: Bus, oldest: int) -> None:
-        """The older past, hour by hour backwards, once the machine is live."""
+        """The older past, piece by piece backwards, once the machine is live."""
         coverage = self.covered[name]
         while not self.stop and coverage.start > oldest:
-            if now() - coverage.end > 5 * SECOND:
+            if now() - coverage.end > 5 * SECOND or await self._is_busy():
                 await self.stop.sleep(0.2)
                 continue
-            start = max(coverage.start - HOUR, oldest)
+            start = max(coverage.start - PIECE, oldest)
             await self._play(name, machine, start, coverage.start)
             if not self.stop:
                 coverage.start = start
+
+    async def _is_busy(self) -> bool:
+        try:
+            return await redis_log.lag(self.settings.log_url, RAW.name, "processor") > FEW
+        except ServiceError:
+            return True
 
     async def _play(
         self,

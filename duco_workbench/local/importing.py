@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import pulse, redis_log
+from .. import pulse
 from ..errors import ConfigError, ServiceError
 from ..flows.ingestor import IngestorSinks, ingestor
 from ..flows.validate import validator
@@ -17,7 +17,8 @@ from ..settings import Settings
 from ..sinks.live import LiveSink
 from ..sinks.log import LogSink
 from ..sources.log_file import LogFileSource
-from ..topics import PARSED, RAW
+from ..topics import RAW
+from .settle import settled
 
 PATIENCE_S = 60  # for a processor to learn of a new manifest
 
@@ -52,8 +53,13 @@ class Importer:
             await self._feed(path, report, stop)
             if stop:
                 raise ConfigError("stopped; import the same files again to finish: what is stored is not stored twice")
-        await self._stored()
+        await settled(self.settings.log_url, self._storing)
+        self.on_progress("storing", 1.0)
         return report
+
+    def _storing(self, share: float) -> bool:
+        self.on_progress("storing", share)
+        return True
 
     async def _processor_knows(self, revision: int) -> None:
         """Messages must not reach a processor that has not heard of their machine yet."""
@@ -79,17 +85,3 @@ class Importer:
         await run_flow(source, lambda records: ingestor(records, validate, logic, to), (to.raw_log, to.live), stop)
         report.files, report.frames = report.files + 1, report.frames + source.frames
         report.warnings += source.log.warnings
-
-    async def _stored(self) -> None:
-        """What was written before now has been committed by the processor, then by the distributor."""
-        client = redis_log.connect(self.settings.log_url)
-        try:
-            with redis_log.service_errors("the log does not answer"):
-                for step, (topic, group) in enumerate(((RAW.name, "processor"), (PARSED.name, "distributor"))):
-                    marks = await redis_log.tails(client, topic)
-                    while not await redis_log.has_passed(client, topic, group, marks):
-                        self.on_progress("storing", step / 2)
-                        await asyncio.sleep(0.1)
-            self.on_progress("storing", 1.0)
-        finally:
-            await client.aclose()

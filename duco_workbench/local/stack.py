@@ -19,9 +19,9 @@ from ..errors import ConfigError
 from ..schema import migrate
 from ..settings import Settings
 from ..sinks.clickhouse import connect
-from ..topics import PARSED, RAW
 from .fleet import Fleet, register
 from .programs import Program, port_of, programs
+from .settle import READERS, settled
 from .supervision import Supervisor
 
 CATCH_UP_S = 120
@@ -105,16 +105,16 @@ def _check_ports(parts: Sequence[Program]) -> None:
 
 
 def _wait_for_past(settings: Settings) -> None:
-    """Until the machines' past has gone through every flow, or it takes too long (it then goes on behind the page)."""
+    """Until the machines' last minutes can be queried, or it takes too long (then it goes on behind the page)."""
     deadline = time.monotonic() + CATCH_UP_S
     while time.monotonic() < deadline:
         beat = asyncio.run(pulse.read("ingestor", settings.log_url))
-        if beat and beat.get("behind_s", 0) < 5 and not any(asyncio.run(lags(settings)).values()):
+        if beat and beat["behind_s"] < 5:
+            asyncio.run(settled(settings.log_url, lambda _: time.monotonic() < deadline))
             return
         time.sleep(0.2)
 
 
 async def lags(settings: Settings) -> dict[str, int]:
     """Entries each group of the log has not committed yet."""
-    groups = {"processor": RAW.name, "distributor": PARSED.name}
-    return {group: await redis_log.lag(settings.log_url, topic, group) for group, topic in groups.items()}
+    return {group: await redis_log.lag(settings.log_url, topic, group) for topic, group in READERS}
