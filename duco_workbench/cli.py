@@ -146,6 +146,8 @@ def import_(
     from .parsing.logs import find_logs
     from .runtime import Stop
 
+    if keep not in (None, "all", "changes"):
+        raise ConfigError(f"--keep {keep}: write all or changes")
     logs, bindings = find_logs(paths), parse_bindings(dbc)
     first = _instant(start) if start else None
     settings = stack.settings_of(data)
@@ -173,6 +175,8 @@ def import_(
     for warning in report.warnings:
         console.print(f"[yellow]{warning}[/]")
     console.print(f"{report.frames:,} frames of {report.files} file(s) imported as {machine}")
+    if report.refused:
+        raise ConfigError("not imported: " + "; ".join(report.refused))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from ..catalog.client import CatalogClient
 from ..errors import ConfigError
+from ..manifests import choose
 from ..model import bus_name
 from ..parsing import load
 from .simulation import SimulatedMachine
 
+MAX_TIME = 1 << 62  # any manifest is valid by then
 DATABASE_FORMATS = ("dbc", "kcd", "arxml", "sym", "cdd")
 
 
@@ -67,9 +69,12 @@ def bind(
 ) -> int:
     """Upload the database files and bind them to the machine's buses; returns the catalog's revision after it.
 
-    Without bindings the machine keeps the manifest it has. Raises: ConfigError for a file that cannot be read.
+    Without bindings the machine keeps the manifest it has.
+
+    Raises: ConfigError for a file that cannot be read, and for a machine that would have no database at all.
     """
-    catalog.ensure_tenant(tenant)
+    if not bindings and choose(catalog.manifests(), tenant, chassis_id, MAX_TIME) is None:
+        raise ConfigError(f"nothing says how to decode {chassis_id}: give its databases, --dbc BUS=FILE")
     catalog.ensure_device(tenant, chassis_id)
     names = {bus: [_upload(catalog, tenant, path) for path in paths] for bus, paths in bindings.items()}
     if names:

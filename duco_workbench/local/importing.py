@@ -25,11 +25,12 @@ PATIENCE_S = 60  # for a processor to learn of a new manifest
 
 @dataclass(slots=True)
 class Report:
-    """What was read: frames, files, and what a person should know about each file that was damaged."""
+    """What was read; a sentence for each file that was damaged, and for each that could not be read at all."""
 
     files: int = 0
     frames: int = 0
     warnings: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,9 @@ class Importer:
     on_progress: Callable[[str, float], None] = lambda step, share: None
 
     async def run(self, paths: Sequence[Path], revision: int, stop: Stop) -> Report:
-        """Returns when every row is in ClickHouse.
+        """Returns when every row is in ClickHouse. A file that cannot be read stops no other.
 
-        Raises: ConfigError (a file that cannot be read), ServiceError (the stack is away).
+        Raises: ServiceError (the stack is away), ConfigError (stopped before the end).
         """
         await self._processor_knows(revision)
         report = Report()
@@ -70,16 +71,23 @@ class Importer:
             await asyncio.sleep(0.2)
         raise ServiceError("no processor is running that knows the machine; see `duco status`")
 
-    async def _feed(self, path: Path, report: Report, stop: Stop) -> None:
-        settings = self.settings
-        source = LogFileSource(
+    def _source(self, path: Path) -> LogFileSource:
+        return LogFileSource(
             path,
-            settings.tenant,
+            self.settings.tenant,
             self.chassis_id,
             start=self.start,
             tz=self.tz,
             on_progress=lambda share: self.on_progress(f"reading {path.name}", share),
         )
+
+    async def _feed(self, path: Path, report: Report, stop: Stop) -> None:
+        settings = self.settings
+        try:
+            source = self._source(path)
+        except ConfigError as error:
+            report.refused.append(str(error))
+            return
         to = IngestorSinks(LogSink(settings.log_url, RAW, settings.log_memory), LiveSink(settings.live_url))
         logic, validate = ManifestLogic(), validator(settings.max_age_days)
         await run_flow(source, lambda records: ingestor(records, validate, logic, to), (to.raw_log, to.live), stop)

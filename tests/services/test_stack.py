@@ -173,6 +173,26 @@ def store_count(stack: Settings, machine: str) -> int:
         return 0
 
 
+def test_a_damaged_or_foreign_file_in_a_folder_is_said_and_stops_no_other(stack: Settings, tmp_path: Path) -> None:
+    frames = SimulatedMachine("folder").frames(MORNING, MORNING + SECOND)
+    write_candump(tmp_path / "a.log", frames)
+    (tmp_path / "b.blf").write_bytes(b"LOGG" + bytes(200))
+    whole = (tmp_path / "a.log").read_bytes()
+    (tmp_path / "c.log").write_bytes(b"garbage\n" + whole[: len(whole) // 2])
+    done = import_log(stack, tmp_path, "folder")
+    assert done.returncode == 1
+    assert "b.blf" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "c.log: 1 line is no candump line, the first is line 1: skipped" in done.stdout
+    assert "of 2 file(s) imported as folder" in done.stdout
+
+
+def test_a_machine_without_any_database_is_asked_for_one(stack: Settings, log_file: Path) -> None:
+    done = duco("import", str(log_file), "--machine", "nobody", data=stack.data)
+    assert done.returncode == 1
+    assert "nothing says how to decode nobody" in done.stderr
+
+
 def test_by_sequence_nothing_was_lost_or_doubled(stack: Settings) -> None:
     eventually(lambda: not any(status(stack)["lag"].values()))
     found = status(stack)

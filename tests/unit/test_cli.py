@@ -45,6 +45,7 @@ def duco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (["import", "empty.log", "--machine", "m", "--start", "yesterday"], "no ISO time"),
         (["import", "empty.log", "--machine", "m", "--start", "2024-05-01T08:00:00"], "has no zone"),
         (["import", "empty.log", "--machine", "m"], "http://127.0.0.1:1"),
+        (["import", "empty.log", "--machine", "m", "--keep", "some"], "write all or changes"),
         (["status"], "no stack is running"),
         (["run", "nothing"], "there are: distributor, ingestor, processor"),
     ],
