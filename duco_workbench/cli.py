@@ -77,7 +77,7 @@ def _attend(supervisor: Any, settings: Settings) -> None:
             return
         for name, state in states.items():
             if (state["statename"], state["pid"]) != (before[name]["statename"], before[name]["pid"]):
-                console.print(f"{name}: {state['statename'].lower()}, {state['description']}")
+                console.print(f"{name}: {state['statename'].lower()} {state['description']}".rstrip())
         before = states
         if (now := _past(settings)) != progress:
             console.print(progress := now)
