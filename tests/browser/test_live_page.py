@@ -137,7 +137,7 @@ def test_a_machine_is_drawn_grows_and_goes_offline(tab: Page, page_url: str, liv
         assert "values/s" in tab.locator(".detail").inner_text()
 
         later = until(lambda: newer(curves(tab), drawn), 10, "the curves do not grow")
-        assert all(abs(curve["newest"] - time.time() * 1000) < 5000 for curve in later.values())
+        assert all(abs(curve["newest"] - time.time() * 1000) < 30_000 for curve in later.values())
         row = tab.locator("tr", has_text="FuelTemp")
         assert row.locator("td.value").inner_text() == "not available"
         assert tab.locator("tr", has_text="Make").locator("td.value").inner_text() == "DUCO"

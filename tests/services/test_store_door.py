@@ -178,13 +178,12 @@ def test_a_body_has_a_limit(store: StoreProcess) -> None:
 
 
 def test_clients_do_not_wait_for_each_other(store: StoreProcess) -> None:
-    slow = threading.Thread(target=client(store).query, args=("SELECT sleep(2)",))
+    slow = threading.Thread(target=client(store).query, args=("SELECT sleep(3)",))
     c = client(store)
     slow.start()
-    started = time.monotonic()
     for _ in range(5):
         c.query("SELECT count() FROM system.one")
-    assert time.monotonic() - started < 1.5
+    assert slow.is_alive()
     slow.join()
 
 
@@ -251,9 +250,7 @@ def test_the_end_waits_for_what_runs_but_not_for_long(tmp_path: Path) -> None:
         long = threading.Thread(target=ask)
         long.start()
         time.sleep(0.5)
-        started = time.monotonic()
-        assert store.stop() == 0
-        assert time.monotonic() - started < 10
+        assert store.stop() == 0  # within 15 s, or it raises
         long.join()
 
 
