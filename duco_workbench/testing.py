@@ -48,7 +48,8 @@ def running_stack(
     try:
         yield settings
     finally:
-        supervisor.shut_down()
+        if supervisor.is_running():  # a test may have stopped it
+            supervisor.shut_down()
 
 
 @contextmanager
