@@ -218,7 +218,7 @@ class Binding:
     Attributes:
         bus: ``"can0"``, or ``"*"`` for every bus that has no binding of its own.
         text: the database file's text.
-        format: ``dbc``, ``kcd``, ``arxml``, ``sym``, ``cdd``: what cantools calls it.
+        format: ``dbc``, ``kcd``, ``sym`` or ``arxml``: what cantools calls it.
         overrides: ``{"Message.Signal": {"scale": 2.0, "offset": 0, "unit": ...}}``, applied after loading.
     """
 
@@ -273,12 +273,3 @@ class Variable:
     minimum: float | None = None
     maximum: float | None = None
     choices: Mapping[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A direct method's payload: start or stop realtime upload."""
-
-    action: str  # start | stop
-    reason: str
-    command_id: str

@@ -11,11 +11,10 @@ from ..catalog.client import CatalogClient
 from ..errors import ConfigError
 from ..manifests import choose
 from ..model import bus_name
-from ..parsing import load
+from ..parsing.database import FORMATS, read_file
 from .simulation import SimulatedMachine
 
 MAX_TIME = 1 << 62  # any manifest is valid by then
-DATABASE_FORMATS = ("dbc", "kcd", "arxml", "sym", "cdd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +83,9 @@ def bind(
 
 def _upload(catalog: CatalogClient, tenant: str, path: Path) -> str:
     """The database's name in the catalog: its file's, so that a new version of a file is a new revision of it."""
-    load(path)  # a file that cannot be read is said here, by name, before anything is sent
-    catalog.put_database(tenant, path.stem, _text(path), path.suffix.lstrip(".").lower())
+    text, kind, _ = read_file(path)
+    catalog.put_database(tenant, path.stem, text, kind)
     return path.stem
-
-
-def _text(path: Path) -> str:
-    """Old tools write databases in the Windows code page, newer ones in UTF-8."""
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
 
 
 def parse_bindings(pairs: Iterable[str]) -> dict[str, list[Path]]:
@@ -108,7 +98,7 @@ def parse_bindings(pairs: Iterable[str]) -> dict[str, list[Path]]:
             raise ConfigError(
                 f"--dbc {pair}: there is no file {name!r}; write --dbc BUS=FILE, e.g. --dbc can0=truck.dbc"
             )
-        if path.suffix.lstrip(".").lower() not in DATABASE_FORMATS:
-            raise ConfigError(f"--dbc {pair}: a database is one of {', '.join(DATABASE_FORMATS)}, not {path.suffix!r}")
+        if path.suffix.lstrip(".").lower() not in FORMATS:
+            raise ConfigError(f"--dbc {pair}: a database is one of {', '.join(FORMATS)}, not {path.suffix!r}")
         bindings.setdefault(bus_name(bus) if equals and bus != "*" else "*", []).append(path)
     return bindings

@@ -105,7 +105,7 @@ def load(*paths: str | Path, overrides: Overrides | None = None) -> Database:
     Raises:
         ConfigError: a file is missing, too large, of an unknown format, or damaged; an override names no signal.
     """
-    files = [_read(Path(path)) for path in paths]
+    files = [read_file(Path(path)) for path in paths]
     return _database([(text, kind, name) for text, kind, name in files], overrides or {})
 
 
@@ -116,7 +116,8 @@ def load_text(text: str, format: str = "dbc", name: str = "", overrides: Overrid
     return _database([(text, format, name or f"{format} text")], overrides or {})
 
 
-def _read(path: Path) -> tuple[str, str, str]:
+def read_file(path: Path) -> tuple[str, str, str]:
+    """Text, format and name of a database file. Raises: ConfigError: missing, too large, or of an unknown format."""
     kind = path.suffix.lower().lstrip(".")
     if kind not in FORMATS:
         raise ConfigError(f"{path}: cannot tell the format by its name, it must end in .{', .'.join(FORMATS)}")

@@ -193,6 +193,14 @@ def test_a_machine_without_any_database_is_asked_for_one(stack: Settings, log_fi
     assert "nothing says how to decode nobody" in done.stderr
 
 
+def test_a_damaged_database_is_one_sentence(stack: Settings, log_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.dbc").write_text('VERSION ""\nBO_ 12 X: 8 A\n SG_ broken')
+    done = duco("import", str(log_file), "--machine", "bad", "--dbc", str(tmp_path / "bad.dbc"), data=stack.data)
+    assert done.returncode == 1
+    assert "'bad'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_by_sequence_nothing_was_lost_or_doubled(stack: Settings) -> None:
     eventually(lambda: not any(status(stack)["lag"].values()))
     found = status(stack)
