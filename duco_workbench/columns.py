@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .model import STATUS_NAMES, Record
+from .model import STATUS_NAMES, Dtc, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,19 +164,6 @@ class Text:
     signal: str
     source: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dtc:
-    """One diagnostic trouble code as one message reported it; lamps as on/off/flash words."""
-
-    ts: int
-    source: str
-    spn: int
-    fmi: int
-    oc: int | None
-    cm: int
-    lamps: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,19 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Dtc:
+    """One diagnostic trouble code as one message reported it; lamps as on/off/flash words."""
+
+    ts: int
+    source: str
+    spn: int
+    fmi: int
+    oc: int | None
+    cm: int
+    lamps: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """A database bound to a bus: its name and revision in the catalog, its text, and per-signal changes.
 

@@ -13,8 +13,8 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 import pyarrow as pa
 
-from .columns import Dtc, Event, Parsed, Samples, Text
-from .model import DeadLetter, Record
+from .columns import Event, Parsed, Samples, Text
+from .model import DeadLetter, Dtc, Record
 
 T = TypeVar("T")
 PARTITIONS = 8

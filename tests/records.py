@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from duco_workbench import wire
-from duco_workbench.columns import Dtc, Event, Parsed, Samples, Text
-from duco_workbench.model import Envelope, FrameBatch, Record
+from duco_workbench.columns import Event, Parsed, Samples, Text
+from duco_workbench.model import Dtc, Envelope, FrameBatch, Record
 
 T = 1_760_000_000_000_000
 

@@ -3,7 +3,7 @@
 ::
 
     load, load_text -> Database -> Decoder(database).decode(frames) -> Decoded(samples, texts, dtcs, counts)
-    read_log, open_log -> FrameBatch        dtcs(frames) -> trouble codes        thin(samples) -> fewer samples
+    read_log, open_log -> FrameBatch       thin(samples) -> fewer samples
 
 Names resolve on first use, so that whoever only loads a database pays for neither numba nor a log reader.
 """
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .database import Database, Message, Signal, load, load_text
     from .decoder import Decoded, Decoder, warm_up
-    from .dm1 import dtcs
     from .logs import open_log, read_log
     from .thinning import thin
 
@@ -29,7 +28,6 @@ _HOME = {
     "Decoded": ".decoder",
     "Decoder": ".decoder",
     "warm_up": ".decoder",
-    "dtcs": ".dm1",
     "open_log": ".logs",
     "read_log": ".logs",
     "thin": ".thinning",
@@ -41,7 +39,6 @@ __all__ = [
     "Decoder",
     "Message",
     "Signal",
-    "dtcs",
     "load",
     "load_text",
     "open_log",

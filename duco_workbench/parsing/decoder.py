@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..columns import Dtc, Samples, Text
+from .. import j1939
+from ..columns import Samples, Text
 from ..errors import DataError
-from ..model import FrameBatch
-from . import j1939, kernels, values
+from ..j1939.dm1 import dtcs_of
+from ..j1939.transport import OUTCOMES, LongMessage, reassemble
+from ..model import Dtc, FrameBatch
+from . import kernels, values
 from .database import Database, Message, Signal
-from .dm1 import dtcs_of
 from .kernels import EMPTY, PIECE, SLOT, STREAM, Frames, State, Work
 from .plan import compile_plan
 from .texts import read_texts
 from .thinning import thin
-from .transport import OUTCOMES, LongMessage, reassemble
 
 _FEWEST_SLOT_BITS, _MOST_IDLE_SLOTS = 12, 1 << 16  # learned entries are dropped between calls beyond the latter
 _WIDEST_FRAME = 64

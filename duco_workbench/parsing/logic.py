@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from .. import wire
-from ..columns import Dtc, Event, Parsed, Samples, Text
+from ..columns import Event, Parsed, Samples, Text
 from ..errors import ConfigError, DataError
 from ..judge import check_time, each
 from ..manifests import choose
-from ..model import Binding, FrameBatch, Manifest, Message
+from ..model import Binding, Dtc, FrameBatch, Manifest, Message
 from ..ports import Outcome
 from .database import load_text
 from .decoder import Decoder

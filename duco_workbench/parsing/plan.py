@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import j1939
 from ..model import EXTENDED
-from . import j1939
 from .database import Database, Message, Signal
 from .texts import TextField, text_fields, text_signals
 from .validity import thresholds

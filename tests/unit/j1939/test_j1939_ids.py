@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from duco_workbench.parsing import Message, Signal, j1939
+from duco_workbench import j1939
+from duco_workbench.parsing import Message, Signal
 from duco_workbench.parsing.texts import read_texts, text_fields
 
 IDS = np.array(

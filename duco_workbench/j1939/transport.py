@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import EXTENDED, Flag, FrameBatch
-from . import j1939
+from . import ids
 
 TIMEOUT = 1_250_000  # microseconds between frames of a session: T2 and T3, the longest the standard has
 LONGEST = 1785
@@ -77,7 +77,7 @@ def reassemble(frames: FrameBatch, rows: NDArray[np.intp] | None = None) -> tupl
         rows: its TP frames, where they are known already.
     """
     if rows is None:
-        rows = j1939.transport_rows(frames.arbitration_id)
+        rows = ids.transport_rows(frames.arbitration_id)
     rows = rows[(frames.flags[rows] & np.uint8(Flag.REMOTE | Flag.ERROR)) == 0]
     reader = _Reader()
     data = frames.data[rows, :8].tobytes()
@@ -85,7 +85,7 @@ def reassemble(frames: FrameBatch, rows: NDArray[np.intp] | None = None) -> tupl
     for i, (ts, channel, number, dlc) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
         body = data[8 * i : 8 * i + min(dlc, 8)]
         source, destination = number & 0xFF, (number >> 8) & 0xFF
-        if (number >> 16) & 0xFF == j1939.TP_CM >> 8:
+        if (number >> 16) & 0xFF == ids.TP_CM >> 8:
             reader.control(ts, channel, source, destination, body)
         else:
             reader.packet(ts, (channel, source, destination), body)
@@ -119,7 +119,7 @@ class _Reader:
 
     def start(self, ts: int, key: Key, pgn: int, body: bytes) -> None:
         size, packets = body[1] | body[2] << 8, body[3]
-        is_broadcast = key[2] == j1939.GLOBAL
+        is_broadcast = key[2] == ids.GLOBAL
         if key in self.sessions:
             self.drop(key, "tp_timeout" if self.is_silent(key, ts) else "tp_superseded")
         if not 9 <= size <= LONGEST or packets != (size + 6) // 7 or is_broadcast != (body[0] == _BAM):

@@ -11,9 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..columns import Dtc
-from ..model import Flag, FrameBatch
-from . import j1939
+from ..model import Dtc, Flag, FrameBatch
+from . import ids
 from .transport import LongMessage, reassemble
 
 _LAMPS = ((6, "malfunction"), (4, "red-stop"), (2, "amber-warning"), (0, "protect"))  # bit in both lamp bytes
@@ -22,33 +21,33 @@ _ON, _ERROR = 1, 2
 NO_SPN, NO_COUNT = 0x7FFFF, 127
 
 
-def dtcs(frames: FrameBatch, pgns: Collection[int] = (j1939.DM1,)) -> list[Dtc]:
+def dtcs(frames: FrameBatch, pgns: Collection[int] = (ids.DM1,)) -> list[Dtc]:
     """The codes of a batch in order of time: of DM1 unless ``pgns`` says otherwise.
 
-    A :class:`~duco_workbench.columns.Dtc` does not say which message it came from, so ask for DM2 on its own.
+    A :class:`~duco_workbench.model.Dtc` does not say which message it came from, so ask for DM2 on its own.
     A message without a fault gives no code.
     """
     return dtcs_of(frames, reassemble(frames)[0], pgns)
 
 
-def dtcs_of(frames: FrameBatch, long: Iterable[LongMessage], pgns: Collection[int] = (j1939.DM1,)) -> list[Dtc]:
+def dtcs_of(frames: FrameBatch, long: Iterable[LongMessage], pgns: Collection[int] = (ids.DM1,)) -> list[Dtc]:
     """As :func:`dtcs`, with the long messages already put together."""
     found = [code for pgn in pgns for code in _single(frames, pgn)]
     for m in long:
         if m.pgn in pgns:
-            found += read(m.ts, j1939.source_name(frames.channels[m.channel], m.source), m.data)
+            found += read(m.ts, ids.source_name(frames.channels[m.channel], m.source), m.data)
     return sorted(found, key=lambda code: code.ts)
 
 
 def _single(frames: FrameBatch, pgn: int) -> list[Dtc]:
-    rows = j1939.single_frame_rows(frames.arbitration_id, pgn)
+    rows = ids.single_frame_rows(frames.arbitration_id, pgn)
     rows = rows[(frames.flags[rows] & np.uint8(Flag.REMOTE | Flag.ERROR)) == 0]
     return [
         code
         for i in rows.tolist()
         for code in read(
             int(frames.ts[i]),
-            j1939.source_name(frames.channels[frames.channel[i]], int(frames.arbitration_id[i]) & 0xFF),
+            ids.source_name(frames.channels[frames.channel[i]], int(frames.arbitration_id[i]) & 0xFF),
             frames.data[i, : frames.dlc[i]].tobytes(),
         )
     ]
