@@ -27,6 +27,14 @@ class Settings(BaseSettings):
     lab_url: str = "http://127.0.0.1:8888"
     catalog_url: str = "sqlite:///var/catalog.db"  # only the meta API opens it
 
+    # IoT Hub, as the portal gives it: the service's connection string, and the Event Hubs-compatible endpoint's.
+    hub: str = ""
+    hub_events: str = ""
+    hub_group: str = "$Default"  # consumer group of the ingestors
+    hub_checkpoints: str = ""  # "" keeps them beside the log; else a Blob connection string with ;Container=NAME
+    hub_ca: str = ""  # PEM file of who signed the hub's certificate; "" for Azure's, which the system knows
+    hub_address: str = "127.0.0.1"  # of the embedded hub, whose ports Azure fixes: 8883, 5671, and 8443
+
     tenant: str = "demo"
     data: Path = Path("var")  # where the embedded stack keeps its state
     log_memory: int = 512 << 20  # bytes the log may hold before writers wait

@@ -30,7 +30,7 @@ def test_locks_hold_names_versions_and_hashes_only(lock: str) -> None:
 def test_the_base_install_is_what_a_machine_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[><=]", d)[0] for d in project["dependencies"]}
-    assert names == {"msgspec", "numpy", "python-can"}
+    assert names == {"azure-iot-device", "msgspec", "numpy", "psutil", "python-can"}
 
 
 def test_nothing_reads_the_environment_but_settings() -> None:
@@ -40,7 +40,7 @@ def test_nothing_reads_the_environment_but_settings() -> None:
             assert not reads.search(path.read_text()), path
 
 
-@pytest.mark.parametrize("folder", ["duco_workbench", "pipelines", "apps"])
+@pytest.mark.parametrize("folder", ["duco_workbench", "agent", "pipelines", "apps"])
 def test_modules_can_be_read_in_one_sitting(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         assert path.read_text().count("\n") <= 400, path
