@@ -16,7 +16,8 @@ def main() -> None:
     try:
         settings = Settings.load()
         address = urlsplit(settings.meta_url)
-        serve(address.hostname or "127.0.0.1", address.port or 8600, settings.catalog_url)
+        host, port = address.hostname or "127.0.0.1", address.port or 8600
+        serve(host, port, settings.catalog_url, settings.hub, settings.hub_ca)
     except DucoError as error:
         sys.exit(f"duco: {error}")
 

@@ -19,6 +19,8 @@ from ..catalog.databases import MAX_BYTES
 from ..catalog.engine import Catalog
 from ..catalog.refusals import Conflict, TooLarge, Unknown
 from ..errors import ConfigError, ServiceError
+from ..iothub.service import HubService
+from . import hub_routes
 from .meta_routes import ROUTERS
 
 MAX_BODY = 2 * MAX_BYTES  # JSON escapes make a text longer
@@ -26,8 +28,10 @@ TOO_LARGE = f"the request is larger than {MAX_BODY >> 20} MB; a database file ma
 _STATUS: dict[type[Exception], int] = {Unknown: 404, Conflict: 409, TooLarge: 413, ConfigError: 422, ServiceError: 503}
 
 
-def create_app(catalog_url: str | None = None) -> FastAPI:
+def create_app(catalog_url: str | None = None, hub: HubService | None = None) -> FastAPI:
     """The application on the catalog at ``catalog_url``, by default the settings'; migrates it first.
+
+    Without a ``hub`` its paths answer 503; one that is given is closed with the application.
 
     Raises: ConfigError (the address), ServiceError (the database is away).
     """
@@ -37,12 +41,15 @@ def create_app(catalog_url: str | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         catalog.close()
+        if hub:
+            hub.close()
 
     app = FastAPI(title="DUCO Workbench meta API", version=__version__, lifespan=lifespan)
     app.state.catalog = catalog
     for router in ROUTERS:
         app.include_router(router)
-    for error, status in _STATUS.items():
+    hub_routes.mount(app, hub)
+    for error, status in {**_STATUS, **hub_routes.STATUS}.items():
         app.add_exception_handler(error, _refusal(status))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(SQLAlchemyError, _database_failed)
@@ -50,11 +57,15 @@ def create_app(catalog_url: str | None = None) -> FastAPI:
     return app
 
 
-def serve(host: str, port: int, catalog_url: str) -> None:
-    """Run until SIGTERM or SIGINT. Raises: as :func:`create_app`."""
+def serve(host: str, port: int, catalog_url: str, hub: str = "", hub_ca: str = "") -> None:
+    """Run until SIGTERM or SIGINT, without an IoT hub where ``hub`` is "".
+
+    Raises: as :func:`create_app` and :class:`HubService`.
+    """
     import uvicorn
 
-    uvicorn.run(create_app(catalog_url), host=host, port=port, log_level="warning", lifespan="on")
+    service = HubService(hub, hub_ca) if hub else None
+    uvicorn.run(create_app(catalog_url, service), host=host, port=port, log_level="warning", lifespan="on")
 
 
 def _configured() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import msgspec
@@ -18,6 +19,7 @@ __all__ = ["CatalogClient", "ChartGroup", "DatabaseRevision", "Device"]
 
 TIMEOUT_S = 10.0
 READING_S = 320.0  # a large database file takes minutes to read
+DEVICE_S = 45.0  # a machine may take 30 s to answer
 _T = TypeVar("_T")
 
 
@@ -136,6 +138,34 @@ class CatalogClient:
         path = _path(tenant, "devices", chassis_id, "chart-groups")
         return _to(self._send("PUT", path, msgspec.to_builtins(list(groups))), list[ChartGroup])
 
+    def set_realtime(self, chassis_id: str, on: bool, reason: str = "user_action") -> dict[str, Any]:
+        """Have a machine send each second, or no longer; it stops by itself 3 minutes after the last start.
+
+        Returns: ``{"status": 200, "payload": {"accepted": true, "commandId": …, …}}``, as the machine answered.
+        Raises: ServiceError too where it is offline, did not answer in time, or refused.
+        """
+        payload = {"action": "start" if on else "stop", "reason": reason, "commandId": str(uuid4())}
+        body = {"methodName": "setRealTimeUpload", "payload": payload}
+        answer: dict[str, Any] = self._send("POST", f"{_hub_path(chassis_id)}/methods", body, DEVICE_S)
+        if not 200 <= answer["status"] < 300:
+            raise ServiceError(f"{chassis_id} refused setRealTimeUpload ({answer['status']}): {answer['payload']}")
+        return answer
+
+    def twin(self, chassis_id: str) -> dict[str, Any]:
+        """The machine's device twin as IoT Hub writes it: what it reports is in ``["properties"]["reported"]``."""
+        return dict(self._get(f"{_hub_path(chassis_id)}/twin"))
+
+    def patch_twin(
+        self, chassis_id: str, desired: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Merge desired properties and tags into the twin (None removes a key). Returns: the whole twin."""
+        body: dict[str, Any] = {}
+        if desired is not None:
+            body["properties"] = {"desired": dict(desired)}
+        if tags is not None:
+            body["tags"] = dict(tags)
+        return dict(self._send("PATCH", f"{_hub_path(chassis_id)}/twin", body))
+
     def _manifest(self, m: dict[str, Any], texts: dict[str, str]) -> Manifest:
         bindings = []
         for b in m["bindings"]:
@@ -172,6 +202,10 @@ class CatalogClient:
 
 def _path(tenant: str, *parts: str) -> str:
     return "/".join(quote(part, safe="*") for part in ("", "tenants", tenant, *parts))
+
+
+def _hub_path(chassis_id: str) -> str:
+    return f"/api/iothubs/ducohub/devices/{quote(chassis_id, safe='')}"
 
 
 def _sentence(answer: httpx.Response) -> str:
