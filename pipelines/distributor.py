@@ -2,7 +2,7 @@
 
 import asyncio
 
-from duco_workbench import pulse, runtime
+from duco_workbench import hops, pulse, runtime
 from duco_workbench.flows.distributor import DistributorSinks, dead_letter_office, distributor
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.clickhouse import DeadLetterTable, SampleTable
@@ -15,14 +15,14 @@ async def work(stop: runtime.Stop) -> None:
     settings = Settings.load()
     to = DistributorSinks(store=SampleTable(settings.store_url), snapshot=SnapshotSink(settings.live_url))
     letters = DeadLetterTable(settings.store_url)
+    source = hops.Noted(
+        LogSource(settings.log_url, PARSED, "distributor"),
+        hops.HopNotes(settings.log_url, "distributed"),
+        lambda parsed: parsed.record,
+    )
     async with pulse.beating("distributor", settings.log_url):
         await asyncio.gather(
-            runtime.run_flow(
-                LogSource(settings.log_url, PARSED, "distributor"),
-                lambda parsed: distributor(parsed, to),
-                (to.store, to.snapshot),
-                stop,
-            ),
+            runtime.run_flow(source, lambda parsed: distributor(parsed, to), (to.store, to.snapshot), stop),
             runtime.run_flow(
                 LogSource(settings.log_url, DEAD_LETTERS, "distributor"),
                 lambda batches: dead_letter_office(batches, letters),

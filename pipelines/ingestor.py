@@ -1,41 +1,75 @@
-"""The ingestor: this process' machines -> raw log and live stream.
+"""The ingestor: IoT Hub -> raw log; what was sent in realtime mode -> live stream.   python pipelines/ingestor.py"""
 
-python pipelines/ingestor.py [--machine NAME ...] [--replay NAME=LOG ...] [--history SECONDS] [--speed X] [--once]
-"""
+import asyncio
+import logging
+from typing import Any
 
-import argparse
-from pathlib import Path
-
-from duco_workbench import knowledge, parsing, pulse, runtime
-from duco_workbench.local.feeds import Feeds
+from duco_workbench import hops, knowledge, parsing, pulse, runtime
+from duco_workbench.flows.ingestor import IngestorSinks, ingestor
+from duco_workbench.flows.realtime import realtime
+from duco_workbench.flows.validate import validator
+from duco_workbench.model import Record
 from duco_workbench.parsing.logic import ManifestLogic
 from duco_workbench.settings import Settings
+from duco_workbench.sinks.handover import HandOver, beside
+from duco_workbench.sinks.live import LiveSink
+from duco_workbench.sinks.log import LogSink
+from duco_workbench.sources.checkpoints import checkpoint_store
+from duco_workbench.sources.iot_hub import IoTHubSource
+from duco_workbench.topics import RAW
 
 
-def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--machine", action="append", default=[], help="a simulated machine of this name")
-    parser.add_argument("--replay", action="append", default=[], metavar="NAME=LOG", help="a log played as NAME")
-    parser.add_argument("--history", type=int, default=600, help="seconds of the past to have written")
-    parser.add_argument("--speed", type=float, default=1.0)
-    parser.add_argument("--once", action="store_true", help="play logs once instead of in a loop")
-    return parser.parse_args()
+class Branch:
+    """The realtime branch: its own thread and loop, and what it knows of the catalog. Nothing waits for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.records = HandOver[Record]()
+        self.logic = ManifestLogic(max_age_days=settings.max_age_days)
+        self._settings = settings
+        self._dropped_before, self._live = 0, LiveSink(settings.live_url)
+
+    @property
+    def dropped(self) -> int:
+        return self.records.dropped + self._dropped_before + self._live.dropped
+
+    async def run(self) -> None:
+        """Until ``records`` is closed."""
+        parsing.warm_up()
+        self._dropped_before += self._live.dropped
+        live = self._live = LiveSink(self._settings.live_url)  # it belongs to this loop
+        validate = validator(self._settings.max_age_days)
+        stop = runtime.Stop()  # of this loop
+        ending = asyncio.create_task(self._stop_at_end(stop))
+        async with knowledge.kept(self.logic, self._settings.meta_url, stop):
+            await runtime.run_flow(
+                self.records.source, lambda records: realtime(records, validate, self.logic, live), (live,), stop
+            )
+        ending.cancel()
+
+    async def _stop_at_end(self, stop: runtime.Stop) -> None:
+        """The source ends by itself, but who still waits for the catalog must hear of it too."""
+        while not self.records.ended:
+            await asyncio.sleep(0.25)
+        stop.set()
 
 
 async def work(stop: runtime.Stop) -> None:
-    settings, chosen = Settings.load(), options()
-    logic = ManifestLogic(max_age_days=settings.max_age_days)
-    feeds = Feeds(settings, logic, stop, history_s=chosen.history)
-    parsing.warm_up()
-    async with (
-        knowledge.kept(logic, settings.meta_url, stop),
-        pulse.beating("ingestor", settings.log_url, lambda: {"revision": logic.knowledge.revision, **feeds.facts()}),
-    ):
-        replays = [(name, Path(path)) for name, _, path in (pair.partition("=") for pair in chosen.replay)]
-        await feeds.run(chosen.machine, replays, speed=chosen.speed, once=chosen.once)
+    settings = Settings.load()
+    checkpoints = checkpoint_store(settings.hub_checkpoints, settings.log_url)
+    hub = IoTHubSource(settings.hub_events, settings.hub_group, checkpoints, settings.tenant, settings.hub_ca)
+    branch = Branch(settings)
+    to = IngestorSinks(LogSink(settings.log_url, RAW, settings.log_memory), branch.records)
+    source = hops.Noted(hub, hops.HopNotes(settings.log_url, "raw"), lambda record: record)
+
+    def facts() -> dict[str, Any]:
+        revision = branch.logic.knowledge.revision
+        return {"revision": revision, **hub.facts(), "realtime_dropped": branch.dropped}
+
+    async with pulse.beating("ingestor", settings.log_url, facts), beside("the realtime branch", branch.run):
+        await runtime.run_flow(source, lambda records: ingestor(records, to), (to.raw_log, to.realtime), stop)
 
 
 if __name__ == "__main__":
-    if not options().replay:  # a log may be an MF4, which takes both of what is hidden
-        runtime.slim()
+    logging.getLogger("azure").setLevel(logging.ERROR)  # each lost link is a dozen lines; the source says it in one
+    runtime.slim()
     runtime.main(work)

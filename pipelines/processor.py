@@ -1,6 +1,6 @@
 """The processor: raw log -> ClickHouse raw archive, parsed log, dead letters.   python pipelines/processor.py"""
 
-from duco_workbench import knowledge, parsing, pulse, runtime
+from duco_workbench import hops, knowledge, parsing, pulse, runtime
 from duco_workbench.flows.processor import ProcessorSinks, processor
 from duco_workbench.flows.validate import validator
 from duco_workbench.parsing.logic import ManifestLogic
@@ -20,13 +20,18 @@ async def work(stop: runtime.Stop) -> None:
         parsed_topic=LogSink(settings.log_url, PARSED, settings.log_memory),
         dead_letters=LogSink(settings.log_url, DEAD_LETTERS, settings.log_memory),
     )
+    source = hops.Noted(
+        LogSource(settings.log_url, RAW, "processor"),
+        hops.HopNotes(settings.log_url, "parsed"),
+        lambda record: record,
+    )
     parsing.warm_up()
     async with (
         knowledge.kept(logic, settings.meta_url, stop),
         pulse.beating("processor", settings.log_url, lambda: {"revision": logic.knowledge.revision}),
     ):
         await runtime.run_flow(
-            LogSource(settings.log_url, RAW, "processor"),
+            source,
             lambda records: processor(records, validate, logic, to),
             (to.raw_archive, to.parsed_topic, to.dead_letters),
             stop,

@@ -1,42 +1,44 @@
-"""The ingestor: puts everything on the raw log; what was sent in realtime mode is also parsed for the live page.
+"""The ingestor: puts everything on the raw log; what was sent in realtime mode is handed over to a branch of its own.
 
 ::
 
-    machines ──┬──► raw log
-               └──► realtime only ──► validate ──► parse ──► live stream
+    IoT Hub ──┬──► raw log
+              └──► realtime only ──► handed over (bounded, the newest win) ──► flows/realtime.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamz import Stream
 
-from ..columns import Parsed
-from ..model import Message, Record
-from ..ports import Outcome, ParsingLogic, Sink
-from .attempt import attempt
+from .. import wire
+from ..errors import DataError
+from ..model import Record
+from ..ports import Sink
 
 
 @dataclass(frozen=True, slots=True)
 class IngestorSinks:
+    """``realtime`` must return at once whatever happens behind it: the raw log's commit waits for both."""
+
     raw_log: Sink[Record]
-    live: Sink[Parsed]
+    realtime: Sink[Record]
 
 
-def ingestor(
-    records: Stream,
-    validate: Callable[[Sequence[Record]], Outcome[Message]],
-    logic: ParsingLogic,
-    to: IngestorSinks,
-) -> None:
-    """What the live branch refuses is not reported here: the processor sees it too and makes the dead letter."""
+def ingestor(records: Stream, to: IngestorSinks) -> None:
+    """Nothing is judged here: what cannot be read goes to the log too, and the processor makes the dead letter."""
     records.sink(to.raw_log.write)
-    checked = attempt(records, validate)
-    parsed = attempt(checked.ok.map(_realtime), logic.parse)
-    parsed.ok.sink(to.live.write)
+    records.map(_realtime).sink(to.realtime.write)
 
 
-def _realtime(messages: Sequence[Message]) -> Sequence[Message]:
-    return [m for m in messages if m.envelope.realtime]
+def _realtime(records: Sequence[Record]) -> Sequence[Record]:
+    return [record for record in records if _is_realtime(record.body)]
+
+
+def _is_realtime(body: bytes) -> bool:
+    try:
+        return wire.read_head(body).realtime
+    except (DataError, RecursionError):  # of JSON nested a thousand deep
+        return False

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -22,10 +23,35 @@ from redis.exceptions import RedisError
 from ..columns import Parsed
 from ..errors import ConfigError
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 WAITING = 1000  # messages that wait at most: one second of a fleet of a thousand
 TIMEOUT_S, PAUSE_S, LAST_WORD_S = 2.0, 0.5, 3.0
+
+
+class Newest(Generic[T]):
+    """A bounded queue that keeps the newest and counts in ``dropped`` what it had no room for. Threads may share it."""
+
+    def __init__(self, most: int) -> None:
+        self._waiting: deque[T] = deque(maxlen=most)
+        self._most = most
+        self._lock = threading.Lock()
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, batch: Sequence[T]) -> None:
+        with self._lock:
+            self.dropped += max(0, len(self._waiting) + len(batch) - self._most)
+            self._waiting.extend(batch)
+
+    def take(self, most: int | None = None) -> list[T]:
+        """The oldest of what waits, ``most`` of them or all."""
+        with self._lock:
+            waiting = len(self._waiting)
+            return [self._waiting.popleft() for _ in range(waiting if most is None else min(most, waiting))]
 
 
 def check_url(url: str) -> str:
@@ -45,12 +71,16 @@ class LossySink:
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),  # a repeated pipeline would write its entries twice
         )
-        self._waiting: deque[Parsed] = deque(maxlen=WAITING)
+        self._waiting: Newest[Parsed] = Newest(WAITING)
         self._arrived = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._away = False
-        self.dropped = 0
+        self._unwritten = 0
+
+    @property
+    def dropped(self) -> int:
+        return self._unwritten + self._waiting.dropped
 
     async def put(self, pipe: Any, batch: Sequence[Parsed]) -> None:
         """Queue the commands that write ``batch`` on the pipeline."""
@@ -61,8 +91,7 @@ class LossySink:
         self._task = asyncio.create_task(self._run())
 
     async def write(self, batch: Sequence[Parsed]) -> None:
-        self.dropped += max(0, len(self._waiting) + len(batch) - WAITING)
-        self._waiting.extend(batch)
+        self._waiting.put(batch)
         self._arrived.set()
 
     async def close(self) -> None:
@@ -72,8 +101,7 @@ class LossySink:
         if self._task is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._task, LAST_WORD_S)
-        self.dropped += len(self._waiting)
-        self._waiting.clear()
+        self._unwritten += len(self._waiting.take())
         await self._redis.aclose()
 
     async def _run(self) -> None:
@@ -84,8 +112,7 @@ class LossySink:
                 await asyncio.sleep(PAUSE_S)  # while it is away the queue keeps the newest
 
     async def _hand_on(self) -> bool:
-        batch = list(self._waiting)
-        self._waiting.clear()
+        batch = self._waiting.take()
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 await self.put(pipe, batch)
@@ -94,7 +121,7 @@ class LossySink:
             self._lost(batch, error)
             return False
         except Exception:  # a message nobody expected must not end the live view of all the others
-            self.dropped += len(batch)
+            self._unwritten += len(batch)
             log.exception("%s: %d messages could not be written", type(self).__name__, len(batch))
             return True
         if self._away:
@@ -103,7 +130,7 @@ class LossySink:
         return True
 
     def _lost(self, batch: Sequence[Parsed], error: Exception) -> None:
-        self.dropped += len(batch)
+        self._unwritten += len(batch)
         if not self._away:
             log.warning("%s: the live server does not answer, dropping: %s", type(self).__name__, error)
         self._away = True

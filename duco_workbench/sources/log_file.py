@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
 from ..model import SECOND, FrameBatch, Record
 from ..packing import Packer
-from ..parsing.logs import open_log
+from ..parsing.logs import Log, open_log
 from ..ports import Delivery
-from .machine import record_of
+from .own import record_of
+
+SEAL = 10 * SECOND  # as an agent seals in normal mode: a log imported and a log played give the same messages
 
 
 def content_epoch(path: Path, start: int | None, tz: str | None) -> int:
@@ -20,7 +23,7 @@ def content_epoch(path: Path, start: int | None, tz: str | None) -> int:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    digest.update(f"{start} {tz}".encode())
+    digest.update(f"{start} {tz} {SEAL}".encode())
     return int.from_bytes(digest.digest(), "big")
 
 
@@ -46,7 +49,7 @@ class LogFileSource:
         self.log = open_log(path, tz=tz, start=start)
         self.frames = 0
         self._tenant, self._on_progress = tenant, on_progress
-        self._packer = Packer(chassis_id, content_epoch(path, start, tz))
+        self._packer = Packer(chassis_id, content_epoch(path, start, tz), seal=SEAL)
 
     async def open(self) -> None: ...
 
@@ -64,10 +67,11 @@ class LogFileSource:
 
 
 class Player:
-    """A log as a :class:`~duco_workbench.sources.machine.Bus`: re-timed to begin at ``start``, and looped.
+    """A log as a bus of a simulated machine: re-timed to begin at ``start``, and looped.
 
     Args:
-        start: when its first frame happens (microseconds).
+        start: when its first frame happens (microseconds), or up to :data:`SEAL` before: its times move by a whole
+            number of seals, so that it is cut into messages as an import cuts it.
         speed: 2.0 plays twice as fast.
         once: end with the log; otherwise it begins again one second after its last frame.
     """
@@ -81,12 +85,15 @@ class Player:
         self._left = FrameBatch.empty()
 
     def _play(self) -> Iterator[FrameBatch]:
+        is_first = True
         while True:
             origin: int | None = None
             begin = self._next
-            for chunk in open_log(self._path, tz=self._tz, start=0):
+            for chunk in self._open():
                 chunk = chunk.sorted()
-                origin = int(chunk.ts[0]) if origin is None else origin
+                if origin is None:
+                    origin = int(chunk.ts[0])
+                    begin -= (begin - origin) % SEAL if is_first else 0
                 ts = begin + ((chunk.ts - origin) / self._speed).astype("int64")
                 self._next = max(self._next, int(ts[-1]) + SECOND)
                 yield FrameBatch(
@@ -94,6 +101,14 @@ class Player:
                 )
             if self._once or origin is None:
                 return
+            is_first = False
+
+    def _open(self) -> Log:
+        """With its own times, or from 0 on when it has none or they need a zone that was not given."""
+        try:
+            return open_log(self._path, tz=self._tz)
+        except ConfigError:
+            return open_log(self._path, tz=self._tz, start=0)
 
     def frames(self, start: int, end: int) -> FrameBatch:
         """Frames before ``end`` that were not given yet."""

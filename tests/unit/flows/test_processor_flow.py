@@ -12,7 +12,6 @@ from records import T, encoded, record
 from duco_workbench import wire
 from duco_workbench.columns import Parsed, Samples
 from duco_workbench.errors import ServiceError
-from duco_workbench.flows.ingestor import IngestorSinks, ingestor
 from duco_workbench.flows.processor import ProcessorSinks, processor
 from duco_workbench.flows.validate import validator
 from duco_workbench.judge import DAY, each
@@ -132,19 +131,6 @@ async def test_a_stop_while_a_service_is_away_leaves_the_batch_uncommitted() -> 
     stop.set()
     await asyncio.wait_for(running, 2)
     assert log.committed == 0
-
-
-async def test_only_realtime_messages_go_to_the_live_stream() -> None:
-    records = [record(1), record(2, event(seq=2, realtime=True)), record(3, b"{")]
-    to = IngestorSinks(Collect(), Collect())
-    await run_flow(
-        MemoryLog(records, ends=True),
-        lambda batches: ingestor(batches, validator(), Logic(), to),
-        (to.raw_log, to.live),
-        Stop(),
-    )
-    assert to.raw_log.items == records  # type: ignore[attr-defined]
-    assert [p.record.message_id for p in to.live.items] == ["m1:1:2"]  # type: ignore[attr-defined]
 
 
 def test_no_flow_uses_a_node_that_breaks_acknowledgement() -> None:

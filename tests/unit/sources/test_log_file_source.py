@@ -1,4 +1,4 @@
-"""A machine of this process: its past at full speed, then in step with the clock; a log played again."""
+"""Log files as sources: imported with their own times, or played again as if they happened now."""
 
 from __future__ import annotations
 
@@ -6,33 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import T, frames
+from records import T
 
 from duco_workbench import wire
-from duco_workbench.model import SECOND, FrameBatch, MessageId, Record
-from duco_workbench.sources.log_file import LogFileSource, Player
-from duco_workbench.sources.machine import MachineSource
-
-
-class Ticking:
-    """One frame each 100 ms, for ever."""
-
-    def frames(self, start: int, end: int) -> FrameBatch:
-        first = -(-start // 100_000)
-        ts = np.arange(first, -(-end // 100_000), dtype=np.int64) * 100_000
-        batch = frames(len(ts))
-        return FrameBatch(ts, batch.arbitration_id, batch.dlc, batch.flags, batch.data, batch.channel)
-
-
-class Clock:
-    """Moves a second each time it is asked, so that nothing waits."""
-
-    def __init__(self, start: int) -> None:
-        self.now = start
-
-    def __call__(self) -> int:
-        self.now += SECOND // 4
-        return self.now
+from duco_workbench.model import SECOND, FrameBatch, Record
+from duco_workbench.sources.log_file import SEAL, LogFileSource, Player
 
 
 async def collected(source: Any) -> list[Record]:
@@ -44,24 +22,6 @@ async def collected(source: Any) -> list[Record]:
 
 def times(records: list[Record]) -> list[int]:
     return [int(t) for r in records for t in np.sort(wire.unpack_blocks(wire.decode(r.body).payload.blocks).ts)]
-
-
-async def test_the_past_then_live_without_a_gap() -> None:
-    source = MachineSource(Ticking(), "demo", "m1", T - 100 * SECOND, T + 20 * SECOND, clock=Clock(T))
-    records = await collected(source)
-    assert times(records) == list(range(T - 100 * SECOND, T + 20 * SECOND, 100_000))
-    numbers = [MessageId.parse(r.message_id) for r in records]
-    assert [n.seq for n in numbers] == list(range(1, 121))
-    assert len({n.epoch for n in numbers}) == 1
-
-
-async def test_only_what_is_near_the_clock_is_realtime() -> None:
-    records = await collected(MachineSource(Ticking(), "demo", "m1", T - 100 * SECOND, T + 20 * SECOND, clock=Clock(T)))
-    realtime = {r.ts: wire.decode(r.body).realtime for r in records}
-    assert not any(live for ts, live in realtime.items() if ts < T - 40 * SECOND)
-    assert all(live for ts, live in realtime.items() if ts > T + 5 * SECOND)
-    past = [r for r in records if r.ts < T - 40 * SECOND]
-    assert all(r.ts_enqueued == r.ts for r in past)
 
 
 def candump(path: Path, count: int = 30, first: float = 1_600_000_000.0) -> Path:
@@ -83,6 +43,14 @@ def test_a_player_at_double_speed_once(tmp_path: Path) -> None:
     got = player.frames(T, T + 3600 * SECOND)
     assert got.ts.tolist() == (T + np.arange(30) * 50_000).tolist()
     assert len(player.frames(T + 3600 * SECOND, T + 7200 * SECOND)) == 0
+
+
+def test_a_log_played_is_cut_where_an_import_cuts_it(tmp_path: Path) -> None:
+    """The times move by whole seals, so that every frame has the same place in its envelope."""
+    player = Player(candump(tmp_path / "a.log", first=1_600_000_003.25), T, once=True)
+    got = player.frames(T - SEAL, T + 60 * SECOND)
+    assert T - SEAL < got.ts[0] <= T
+    assert (got.ts[0] - 1_600_000_003_250_000) % SEAL == 0
 
 
 async def test_an_import_keeps_times_and_has_ids_of_its_content(tmp_path: Path) -> None:

@@ -1,0 +1,171 @@
+"""How far each machine's messages have come, hop by hop: noted beside the log, read by status. Lossy, never waited for.
+
+The hash ``hops:{hop}`` has a field ``["tenant","chassis_id","msg_type"]`` with ``epoch:seq:ts:count``: the message
+highest by (epoch, seq), and how many passed this hop, redelivered ones and ones that became dead letters included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from . import redis_log
+from .errors import ServiceError
+from .model import MessageId, Record
+from .ports import Delivery, Source
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+HOPS = ("raw", "parsed", "distributed")  # on the raw log; done with by the processor; by the distributor
+EVERY_S = 1.0
+MOST = 20_000  # machines' msg_types that wait for the next note; more are not noted
+LAST_WORD_S = 1.0
+
+# Integers are compared as text (longer is greater), for Lua's numbers lose digits past 2^53.
+_NOTE = """
+local function newer(a, b)
+  if #a ~= #b then return #a > #b end
+  return a > b
+end
+for i = 1, #ARGV, 5 do
+  local epoch, seq, ts, count = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4])
+  local old = redis.call('HGET', KEYS[1], ARGV[i])
+  if old then
+    local had = {string.match(old, '^(%d+):(%d+):(%d+):(%d+)$')}
+    if newer(had[1], epoch) or (had[1] == epoch and newer(had[2], seq)) then epoch, seq, ts = had[1], had[2], had[3] end
+    count = count + tonumber(had[4])
+  end
+  redis.call('HSET', KEYS[1], ARGV[i], table.concat({epoch, seq, ts, string.format('%.0f', count)}, ':'))
+end
+"""
+
+
+class Which(NamedTuple):
+    tenant: str
+    chassis_id: str
+    msg_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The highest message by (epoch, seq), its ``ts`` in microseconds UTC, and a running count of all."""
+
+    epoch: int
+    seq: int
+    ts: int
+    count: int
+
+    def and_also(self, other: Mark) -> Mark:
+        higher = max(self, other, key=lambda mark: (mark.epoch, mark.seq))
+        return replace(higher, count=self.count + other.count)
+
+
+def hop_key(hop: str) -> str:
+    return f"hops:{hop}"
+
+
+class HopNotes:
+    """Notes of one hop, written at most once a second; while the log is away they gather, up to :data:`MOST`."""
+
+    def __init__(self, log_url: str, hop: str) -> None:
+        self._redis: Any = redis_log.connect(log_url)
+        self._hop = hop
+        self._waiting: dict[Which, Mark] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    def note(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._add(Which(record.tenant, record.chassis_id, record.msg_type), _mark(record))
+
+    def _add(self, which: Which, mark: Mark) -> None:
+        known = self._waiting.get(which)
+        if known is not None:
+            self._waiting[which] = known.and_also(mark)
+        elif len(self._waiting) < MOST:
+            self._waiting[which] = mark
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._write(), LAST_WORD_S)
+        await self._redis.aclose()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self._write()
+
+    async def _write(self) -> None:
+        marks, self._waiting = self._waiting, {}
+        if not marks:
+            return
+        arguments = [text for which, mark in marks.items() for text in (msgspec.json.encode(which), *astuple(mark))]
+        try:
+            with redis_log.service_errors(f"noting hop {self._hop}"):
+                await self._redis.eval(_NOTE, 1, hop_key(self._hop), *arguments)
+        except ServiceError as error:  # the flow says that the log is away
+            log.debug("%s", error)
+            for which, mark in marks.items():
+                self._add(which, mark)
+
+
+def _mark(record: Record) -> Mark:
+    """(0, 0), lower than any, for an id that is not the machine's own: such a message has no readable envelope."""
+    try:
+        chassis_id, epoch, seq = MessageId.parse(record.message_id)
+    except ValueError:
+        return Mark(0, 0, record.ts, 1)
+    own = chassis_id == record.chassis_id and min(epoch, seq, record.ts) >= 0
+    return Mark(epoch, seq, record.ts, 1) if own else Mark(0, 0, max(record.ts, 0), 1)
+
+
+class Noted(Generic[T]):
+    """A source whose committed batches are noted; in all else it is the one it wraps."""
+
+    def __init__(self, source: Source[T], notes: HopNotes, record_of: Callable[[T], Record]) -> None:
+        self._source, self._notes, self._record_of = source, notes, record_of
+
+    async def open(self) -> None:
+        await self._source.open()
+        await self._notes.open()
+
+    def deliveries(self) -> AsyncIterator[Delivery[T]]:
+        return self._source.deliveries()
+
+    async def commit(self, delivery: Delivery[Any]) -> None:
+        await self._source.commit(delivery)
+        self._notes.note(map(self._record_of, delivery.items))
+
+    async def close(self) -> None:
+        await self._notes.close()
+        await self._source.close()
+
+
+async def read(log_url: str) -> dict[str, dict[Which, Mark]]:
+    """What is noted of each of :data:`HOPS`. Raises: ServiceError."""
+    client = redis_log.connect(log_url)
+    try:
+        with redis_log.service_errors("the log does not answer"):
+            return {hop: _decoded(await client.hgetall(hop_key(hop))) for hop in HOPS}
+    finally:
+        await client.aclose()
+
+
+def _decoded(fields: dict[bytes, bytes]) -> dict[Which, Mark]:
+    return {
+        msgspec.json.decode(which, type=Which): Mark(*(int(number) for number in mark.split(b":")))
+        for which, mark in fields.items()
+    }
