@@ -132,11 +132,9 @@ class Packer:
         realtime: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        if not 1 <= seal <= LONGEST_SEAL:
-            raise ConfigError(f"seal = {seal} µs: an envelope holds between 1 µs and {LONGEST_SEAL // SECOND} s.")
         self.next_seq = first_seq
         self.realtime, self.clock = realtime, clock or Clock()
-        self._chassis_id, self._epoch, self._seal = chassis_id, epoch, seal
+        self._chassis_id, self._epoch, self._seal = chassis_id, epoch, _checked(seal)
         self._buses: dict[str, int] = {}
         self._sessions = _Sessions()
         self._window: int | None = None
@@ -163,6 +161,17 @@ class Packer:
         """The envelope of the present window if it has ended by ``now`` (microseconds); open sessions stay."""
         if self._window is None or (self._window + 1) * self._seal > now:
             return []
+        self._window = None
+        return self._close(now)
+
+    def seal_now(self, now: int, seal: int | None = None) -> list[Envelope]:
+        """The envelope of the present window as it is at ``now`` (microseconds); open sessions stay.
+
+        Args:
+            seal: what a window holds from here on.
+        Raises: ConfigError as the constructor.
+        """
+        self._seal = self._seal if seal is None else _checked(seal)
         self._window = None
         return self._close(now)
 
@@ -217,6 +226,12 @@ class Packer:
             clock=self.clock,
             payload=wire.Can(blocks),
         )
+
+
+def _checked(seal: int) -> int:
+    if not 1 <= seal <= LONGEST_SEAL:
+        raise ConfigError(f"seal = {seal} µs: an envelope holds between 1 µs and {LONGEST_SEAL // SECOND} s.")
+    return seal
 
 
 def _by_name(frames: FrameBatch) -> FrameBatch:

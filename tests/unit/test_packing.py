@@ -197,6 +197,32 @@ def test_flush_lets_go_of_open_sessions_and_the_packer_goes_on() -> None:
     assert [e.message_id for e in packer.flush()] == ["X:1:3"]
 
 
+def test_sealed_on_demand_an_open_session_stays_and_the_rest_travels() -> None:
+    session = [(300, "can0", *cm(32, 0x10, ALL, 2)), (350, "can0", *dt(1, 0x10, ALL)), (700, "can0", *dt(2, 0x10, ALL))]
+    packer = Packer("X", 1, seal=10 * SECOND)
+    assert packer.add(batch([plain(100), *session[:2]])) == []
+    sealed = packer.seal_now(T0 + 400_000, seal=SECOND)
+    assert unpacked(sealed) == [[plain(100)]]
+    assert packer.seal_now(T0 + 410_000) == [], "nothing new; the session is still open"
+    later = packer.add(batch([plain(401), session[2], plain(999), plain(1001)]))
+    assert unpacked(later) == [[*session[:2], plain(401), session[2], plain(999)]], "windows are a second long now"
+    assert [e.message_id for e in [*sealed, *later, *packer.flush()]] == ["X:1:1", "X:1:2", "X:1:3"]
+
+
+def test_sealed_on_demand_a_session_that_timed_out_travels() -> None:
+    packer = Packer("X", 1, seal=10 * SECOND)
+    begun = (300, "can0", *cm(32, 0x10, ALL, 2))
+    packer.add(batch([begun]))
+    assert packer.seal_now(T0 + 300_000 + SESSION_TIMEOUT) == []
+    assert unpacked(packer.seal_now(T0 + 300_001 + SESSION_TIMEOUT)) == [[begun]]
+
+
+def test_a_seal_that_cannot_be_is_refused_later_too() -> None:
+    packer = Packer("X", 1)
+    with pytest.raises(ConfigError, match="seal"):
+        packer.seal_now(T0, seal=0)
+
+
 def noise(count: int, length: int, span_us: int, buses: int = 1) -> FrameBatch:
     """Random ids and data: it cannot be compressed."""
     random = np.random.default_rng(count)
@@ -282,6 +308,17 @@ def test_portions_do_not_matter_and_nothing_is_lost_or_doubled(rows: list[Row], 
     assert sorted(chain(*unpacked(at_once))) == sorted(rows)
     assert [e.message_id for e in at_once] == [f"TRUCK-1:7:{k + 1}" for k in range(len(at_once))]
     assert [e.ts for e in at_once] == [T0 + 1000 * max(ms for ms, *_ in found) for found in unpacked(at_once)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(traffic(), st.integers(1, 20), st.lists(st.integers(0, 20), max_size=4))
+def test_sealing_on_demand_anywhere_loses_and_doubles_nothing(rows: list[Row], portion: int, where: list[int]) -> None:
+    packer, envelopes = Packer("X", 1, seal=60 * SECOND), []
+    for at in range(0, len(rows), portion):
+        envelopes += packer.add(batch(rows[at : at + portion]))
+        if at // portion in where:
+            envelopes += packer.seal_now(T0 + 1000 * rows[min(at + portion, len(rows)) - 1][0], seal=SECOND)
+    assert sorted(chain(*unpacked(envelopes + packer.flush()))) == sorted(rows)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,62 @@
+"""What the parts of the agent hand to each other: a source gives frames, watchers and collectors give drafts.
+
+A draft is a message before it has an id: the queue mints the id when it stores it. Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from duco_workbench.model import FrameBatch
+
+Emit = Callable[["Draft"], None]  # returns at once; what is handed over is the agent's from then on
+
+
+class Draft(NamedTuple):
+    """``ts`` in microseconds UTC of the system clock; ``payload``: the struct of ``wire.PAYLOADS[msg_type]``."""
+
+    msg_type: str
+    ts: int
+    payload: Any
+
+
+class FrameWatcher(Protocol):
+    """Sees every frame that is read, in order of arrival, and may have something to say about it."""
+
+    def on_frames(self, frames: FrameBatch) -> list[Draft]: ...
+
+
+class Collector(Protocol):
+    """Has its own life beside the buses: gpsd, the machine's application, the agent's own performance."""
+
+    async def run(self, emit: Emit) -> None:
+        """Until cancelled. Never raises for a peer that is away: says so in a draft, once, and tries again."""
+        ...
+
+
+class FrameSource(Protocol):
+    """One bus, or a log that plays as one or several."""
+
+    name: str  # "can0"
+    ended: bool  # a log that is over; a bus never is
+
+    def open(self) -> None:
+        """Returns at once; a bus that is away is tried again by itself."""
+        ...
+
+    def read(self) -> FrameBatch:
+        """Every frame since the last call, times on the system clock. Never blocks, never raises."""
+        ...
+
+    def close(self) -> None: ...
+
+    @property
+    def dropped(self) -> int:
+        """Frames that came and could not be kept, since it was made."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """``"up"``, or a sentence that says what is wrong."""
+        ...

@@ -1,0 +1,219 @@
+"""What stands between the agent and its queue: off the event loop, and when the disk is full or the file is bad.
+
+What the queue has is safe. What is new and cannot be written is held in memory, up to a bound; what comes beyond that
+is dropped, counted, and told by a ``drop`` event as soon as one can be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from duco_workbench import wire
+from duco_workbench.model import MessageId
+
+from .clock import AgentClock
+from .drafts import Draft
+from .queue import Counts, Put, Queue, Stamp, Waiting
+from .storage import QueueCorrupt, QueueError
+
+T = TypeVar("T")
+
+MAX_HELD = 4 << 20  # bytes of messages in memory that the queue could not take
+TOLD = 20  # message ids named in one event
+
+_encoder = msgspec.json.Encoder()
+
+
+class _Held(NamedTuple):
+    drafts: Sequence[Draft]
+    stamp: Stamp
+    size: int
+
+
+class _Drop(NamedTuple):
+    """``first``, ``last``: device times of what was dropped, microseconds UTC."""
+
+    number: int
+    first: int
+    last: int
+
+
+class Keeper:
+    """The queue as coroutines, which never raise for its disk.
+
+    Args:
+        threads: where SQLite runs; agents of one process may share it.
+        clock: dates what is stored.
+        log: the agent's own.
+    """
+
+    def __init__(self, queue: Queue, threads: Executor, clock: AgentClock, log: logging.Logger) -> None:
+        self._queue, self._threads, self._clock, self._log = queue, threads, clock, log
+        self._lock = asyncio.Lock()
+        self._held: deque[_Held] = deque()
+        self._drops: dict[str, _Drop] = {}
+        self._done: set[int] = set()  # confirmed, and not yet forgotten by the file
+        self._reason = ""  # of the trouble
+        self.trouble: str | None = None  # what is wrong with the queue, as a sentence
+        self.filled = asyncio.Event()  # there may be something new to take
+
+    @property
+    def counts(self) -> Counts:
+        return self._queue.counts
+
+    async def open(self) -> None:
+        """As :meth:`Queue.open`. Raises: ConfigError; QueueError when there can be no queue at all."""
+        if sentence := await self._run(self._queue.open, self._clock.now()):
+            self._tell_replaced(sentence)
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._run(self._queue.close)
+
+    def stamp(self, realtime: bool = False) -> Stamp:
+        """How what is made now is dated."""
+        return Stamp(self._clock.wire, realtime, None if self._clock.trusted else self._clock.base)
+
+    async def put(self, drafts: Sequence[Draft], stamp: Stamp) -> list[MessageId]:
+        """Into the queue, in order; the ids of what is safe now, of what was held before, too."""
+        async with self._lock:
+            if drafts:
+                self._held.append(_Held(drafts, stamp, sum(map(_size, drafts))))
+            return await self._write_held()
+
+    async def take(self, count: int) -> list[Waiting]:
+        """As :meth:`Queue.take`; nothing while the disk does not answer."""
+        async with self._lock, self._told():
+            found = await self._run(self._queue.take, count)
+            return [message for message in found if message.seq not in self._done]
+        return []
+
+    async def done(self, seqs: Sequence[int]) -> None:
+        """Confirmed by the hub: forgotten, or remembered as such until the disk lets us forget them."""
+        self._done.update(seqs)
+        async with self._lock:
+            known = sorted(self._done)
+            async with self._told():
+                await self._run(self._queue.done, known)
+                self._done.difference_update(known)
+            if self._held:
+                await self._write_held()
+
+    async def rewind(self) -> None:
+        """What was taken and not confirmed is taken again."""
+        async with self._lock:
+            await self._run(self._queue.rewind)
+        self.filled.set()
+
+    async def set_aside(self, seq: int) -> None:
+        """The hub refuses this message whenever it is sent: tell so, and go on without it."""
+        async with self._lock, self._told():
+            message_id = await self._run(self._queue.set_aside, seq)
+            await self._tell_too_large([message_id])
+
+    async def settle(self, base: int, source: str) -> None:
+        """Time was found; see :meth:`Queue.settle`."""
+        async with self._lock, self._told():
+            if self._queue.is_undated:
+                await self._run(self._queue.settle, base, source, self._clock.now())
+        self.filled.set()
+
+    async def oldest(self) -> int | None:
+        async with self._lock, self._told():
+            return await self._run(self._queue.oldest)
+        return None
+
+    # --- what is held, what is dropped
+
+    async def _write_held(self) -> list[MessageId]:
+        ids: list[MessageId] = []
+        async with self._told():
+            while self._held:
+                put = await self._store(self._held[0].drafts, self._held[0].stamp)
+                self._held.popleft()
+                ids += put.ids
+                if put.too_large:
+                    await self._tell_too_large([str(message_id) for message_id in put.too_large])
+            self._recovered()
+            await self._tell_drops()
+        self._drop_newest()
+        return ids
+
+    def _drop_newest(self) -> None:
+        while len(self._held) > 1 and sum(held.size for held in self._held) > MAX_HELD:
+            times = [draft.ts for draft in self._held.pop().drafts]
+            before = self._drops.get(self._reason, _Drop(0, times[0], times[0]))
+            self._drops[self._reason] = _Drop(
+                before.number + len(times), min(before.first, *times), max(before.last, *times)
+            )
+
+    async def _tell_drops(self) -> None:
+        for reason, drop in list(self._drops.items()):
+            await self._store([self._drop_event(reason, *drop)])
+            del self._drops[reason]
+            await self._run(self._queue.count_drops, reason, drop.number)
+
+    async def _tell_too_large(self, ids: list[str]) -> None:
+        self._log.error("too large for the hub, set aside: %s", ", ".join(ids[:TOLD]))
+        now = self._clock.now()
+        await self._store([self._drop_event("too_large", len(ids), now, now, ids)])
+        await self._run(self._queue.count_drops, "too_large", len(ids))
+
+    def _drop_event(self, reason: str, count: int, first: int, last: int, ids: Sequence[str] = ()) -> Draft:
+        data: dict[str, Any] = {"count": count, "first": first, "last": last, "reason": reason}
+        return self._event("drop", {**data, "messages": list(ids[:TOLD])} if ids else data)
+
+    def _event(self, name: str, data: dict[str, Any]) -> Draft:
+        return Draft("vehicle_event", self._clock.now(), wire.EventBody(name, "error", data))
+
+    # --- off the loop
+
+    async def _store(self, drafts: Sequence[Draft], stamp: Stamp | None = None) -> Put:
+        put = await self._run(self._queue.put, drafts, stamp or self.stamp())
+        self.filled.set()
+        return put
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    @contextlib.asynccontextmanager
+    async def _told(self) -> AsyncIterator[None]:
+        """What the disk refuses is told, once, and what was meant to be done is left undone."""
+        try:
+            yield
+        except QueueError as error:
+            if error.reason != self._reason:
+                self._log.error("%s; what is new is held in memory", error)
+            self._reason, self.trouble = error.reason, str(error)
+        except QueueCorrupt as error:
+            await self._replace(str(error))
+
+    async def _replace(self, why: str) -> None:
+        with contextlib.suppress(QueueError):  # then the next call tells
+            sentence = await self._run(self._queue.replace, self._clock.now(), why)
+            self._done.clear()
+            self._tell_replaced(sentence)
+
+    def _tell_replaced(self, sentence: str) -> None:
+        self._log.error("%s", sentence)
+        event = self._event("queue_corrupt", {"text": sentence})
+        self._held.appendleft(_Held([event], self.stamp(), 0))
+
+    def _recovered(self) -> None:
+        if self.trouble:
+            self._log.warning("the queue can be written again")
+        self._reason, self.trouble = "", None
+
+
+def _size(draft: Draft) -> int:
+    if isinstance(draft.payload, wire.Can):
+        return sum(len(block.b64) for block in draft.payload.blocks)
+    return len(_encoder.encode(draft.payload))

@@ -1,0 +1,135 @@
+"""The queue's SQLite file: opened so that a commit survives a power cut, its errors sorted, set aside when it is bad.
+
+The write-ahead log is long on purpose: pages that are written, sent and freed again within it reach the flash once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from duco_workbench.errors import ConfigError
+
+PAGE = 4096
+LOG_PAGES = (16 << 20) // PAGE  # of the write-ahead log before it is worked into the file
+TIDY_ABOVE = 32 << 20  # bytes of file that are worth giving back to the disk
+
+_OF_THE_DISK = {
+    sqlite3.SQLITE_FULL: "disk_full",
+    sqlite3.SQLITE_IOERR: "disk_error",
+    sqlite3.SQLITE_CANTOPEN: "disk_error",
+    sqlite3.SQLITE_READONLY: "disk_error",
+}
+
+
+class QueueError(Exception):
+    """Nothing was changed; ``reason``: ``queue_full`` | ``disk_full`` | ``disk_error``."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class QueueCorrupt(Exception):
+    """The file is no sound database any more."""
+
+
+class Storage:
+    """One file, used by one process and one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Raises: ConfigError when another process has it; QueueError; QueueCorrupt."""
+        with self.errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            db = self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2)
+            db.execute(f"PRAGMA page_size = {PAGE}")
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")  # and no shared memory beside the file
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+            db.execute(f"PRAGMA journal_size_limit = {2 * LOG_PAGES * PAGE}")
+            db.execute("PRAGMA cache_size = -2000")
+
+    def close(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    def set_aside(self, mark: int) -> Path:
+        """Close and rename the file; where it is now."""
+        self.close()
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{mark}")
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+        return aside
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        if self._db is None:
+            raise QueueError("disk_error", f"{self.path} is not open")
+        with self.errors():
+            yield self._db
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is safe when this ends, or nothing was changed and it raises."""
+        with self.reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """What SQLite and the disk say, as ours."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_BUSY:
+                raise ConfigError(f"{self.path}: another agent uses it; stop that one or give another file") from None
+            if code in _OF_THE_DISK:
+                raise QueueError(_OF_THE_DISK[code], f"{self.path}: {error}") from None
+            raise QueueCorrupt(str(error)) from None
+        except (zlib.error, msgspec.MsgspecError) as error:
+            raise QueueCorrupt(str(error)) from None
+        except OSError as error:
+            raise QueueError("disk_error", f"{error.filename}: {error.strerror}") from None
+
+    def remembered_epoch(self, now: int) -> int:
+        """One higher than any given before, though the clock be wrong: the last one is kept beside the file."""
+        path = self.path.with_name(self.path.name + ".epoch")
+        with self.errors():
+            last = int(path.read_text() or 0) if path.exists() else 0
+            epoch = max(now, last + 1)
+            fresh = path.with_name(path.name + ".new")
+            with fresh.open("w") as file:
+                file.write(str(epoch))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        return epoch
+
+    def tidy(self) -> None:
+        """Give the disk back what the file had grown to; cheap only when next to nothing is left in it."""
+        if self._db is None or self.path.stat().st_size < TIDY_ABOVE:
+            return
+        with contextlib.suppress(sqlite3.Error):  # it is tried again after the next message
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,197 @@
+"""From the queue to the hub: several messages in flight, deleted only when the hub has confirmed them.
+
+After any failure everything that is not confirmed is sent again, the oldest first, over a new connection. What the hub
+may have had already it has then twice, under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import Any
+
+from duco_workbench.errors import ConfigError
+
+from .clock import AgentClock
+from .config import Config, connection_parts
+from .keeper import Keeper
+from .link import LIFE_S, Link, OnMethod, seen
+from .queue import Waiting
+from .trouble import LinkLost, Trouble, rival
+
+STABLE_S = 30.0  # a connection that lasted this long was a good one: waiting times begin anew
+RIVAL_AFTER = 3  # short connections in a row
+RIVAL_WAIT_S = 30.0
+POISON_AFTER = 5  # connections in a row that ended on the same message, sent alone
+
+Flying = dict[asyncio.Task[None], Waiting]
+
+
+class Uplink:
+    """``run`` until cancelled; it raises for nothing that can mend itself.
+
+    Attributes:
+        state: ``"connecting"``, ``"online"``, or ``"waiting"`` between two attempts.
+        trouble: what is wrong, or was until shortly ago; None when all is well.
+        reconnects: connections made since the start.
+    """
+
+    def __init__(
+        self, config: Config, keeper: Keeper, clock: AgentClock, on_method: OnMethod, log: logging.Logger
+    ) -> None:
+        self._hub, self._options = config.hub, config.upload
+        self._keeper, self._clock, self._on_method, self._log = keeper, clock, on_method, log
+        self._link: Link | None = None
+        self._wait_s = self._options.retry_first_s
+        self._short = 0  # connections in a row that ended soon after they began
+        self._suspect: tuple[int, int] | None = None  # a message, and how often the connection ended on it
+        self._since = 0.0
+        self._last_trouble: Trouble | None = None
+        self.state, self.reconnects = "connecting", 0
+        self.connected, self.idle = asyncio.Event(), asyncio.Event()
+
+    @property
+    def trouble(self) -> Trouble | None:
+        if self.state == "online" and time.monotonic() - self._since > STABLE_S:
+            self._last_trouble = None
+        return self._last_trouble
+
+    @property
+    def is_busy(self) -> bool:
+        """There is something to send, and a connection to send it over or one about to be made."""
+        return self.state != "waiting" and (self._keeper.filled.is_set() or not self.idle.is_set())
+
+    async def run(self) -> None:
+        while True:
+            begun = time.monotonic()
+            trouble: Trouble | None = None
+            try:
+                await self._connect_and_send()
+            except LinkLost as lost:
+                trouble = lost.trouble
+            except (ConfigError, ValueError) as error:
+                trouble = Trouble("client", str(error))
+            if trouble is not None:
+                self._note(trouble, time.monotonic() - begun)
+                self.state = "waiting"
+                await asyncio.sleep(self._wait_s * random.uniform(0.5, 1.0))
+                self._wait_s = min(2 * self._wait_s, max(self._options.retry_last_s, self._wait_s))
+
+    async def report(self, patch: dict[str, Any]) -> None:
+        """Patch the reported twin. Raises: LinkLost, also while there is no connection."""
+        if self._link is None or not self.connected.is_set():
+            raise LinkLost(self._last_trouble or Trouble("away", "not connected yet"))
+        await self._link.report(patch)
+
+    # --- one connection
+
+    async def _connect_and_send(self) -> None:
+        """Until the connection is lost (raises LinkLost) or old enough to be replaced."""
+        self.state = "connecting"
+        link = Link(self._hub, self._on_method, self._clock.source, self._log)
+        try:
+            await link.connect()
+            self._online(link)
+            await self._keeper.rewind()
+            await self._pump(link)
+        finally:
+            self._link = None
+            self.connected.clear()
+            self.idle.clear()
+            await link.close()
+
+    def _online(self, link: Link) -> None:
+        self._link, self.state, self._since = link, "online", time.monotonic()
+        self.reconnects += 1
+        self._clock.accepted_by_hub()
+        self.connected.set()
+        self._log.info("connected to %s as %s", link.host, link.device)
+
+    async def _pump(self, link: Link) -> None:
+        flying: Flying = {}
+        wakers = {asyncio.create_task(link.lost.wait()), asyncio.create_task(self._keeper.filled.wait())}
+        acknowledged = 0
+        try:
+            while not link.lost.is_set():
+                is_old = time.monotonic() - self._since > LIFE_S
+                if is_old and not flying:
+                    return
+                if not is_old:
+                    await self._launch(link, flying)
+                self.idle.clear() if flying else self.idle.set()
+                await asyncio.wait({*flying, *wakers}, timeout=LIFE_S / 60, return_when=asyncio.FIRST_COMPLETED)
+                acknowledged += await self._land(flying)
+                if any(waker.done() for waker in wakers) and not link.lost.is_set():
+                    wakers = {w for w in wakers if not w.done()} | {asyncio.create_task(self._keeper.filled.wait())}
+            raise LinkLost(Trouble("closed", f"{link.host} closed the connection"))
+        except LinkLost as lost:
+            if not acknowledged and lost.trouble.kind == "closed":
+                await self._suspect_oldest(flying)
+            raise
+        finally:
+            for waker in wakers:
+                waker.cancel()
+
+    async def _launch(self, link: Link, flying: Flying) -> None:
+        """Send the next ones, in order, as many as may be in flight."""
+        room = (1 if self._suspect else self._options.in_flight) - len(flying)
+        if room <= 0:
+            return
+        self._keeper.filled.clear()
+        for message in await self._keeper.take(room):
+            submitted = asyncio.Event()
+            task = asyncio.create_task(link.send(message, self._options.send_timeout_s, submitted))
+            task.add_done_callback(seen)
+            flying[task] = message
+            await submitted.wait()
+
+    async def _land(self, flying: Flying) -> int:
+        """Forget what is confirmed; how many. Raises: LinkLost when one was not."""
+        landed = [task for task in flying if task.done()]
+        errors = {flying[task].seq: task.exception() for task in landed if task.exception()}
+        confirmed = [flying[task].seq for task in landed if not task.exception()]
+        for task in landed:
+            if not isinstance(task.exception(), LinkLost):  # those stay, to be looked at
+                del flying[task]
+        if confirmed:
+            self._suspect = None
+            await self._keeper.done(confirmed)
+        for seq, error in errors.items():
+            if not isinstance(error, ValueError):
+                assert error is not None
+                raise error
+            self._log.error("message %d cannot be sent: %s", seq, error)
+            await self._keeper.set_aside(seq)
+        return len(confirmed)
+
+    # --- what went wrong
+
+    async def _suspect_oldest(self, flying: Flying) -> None:
+        """A message the hub cannot take ends every connection; sent alone, it is found and set aside."""
+        if not flying:
+            return
+        seq = min(message.seq for message in flying.values())
+        before = self._suspect[1] if self._suspect and self._suspect[0] == seq else 0
+        self._suspect = (seq, before + (len(flying) == 1))
+        if self._suspect[1] >= POISON_AFTER:
+            self._suspect = None
+            await self._keeper.set_aside(seq)
+
+    def _note(self, trouble: Trouble, lasted_s: float) -> None:
+        """Say what is new about it, and decide how long to wait."""
+        was_online, connected_s = self.state == "online", time.monotonic() - self._since
+        if was_online and connected_s > STABLE_S:
+            self._short, self._wait_s = 0, self._options.retry_first_s
+        elif was_online and trouble.kind == "closed" and not self._suspect:
+            self._short += 1
+        elif not was_online:
+            self._short = 0
+        if self._short >= RIVAL_AFTER:
+            parts = connection_parts(self._hub.connection_string)
+            trouble = rival(parts["HostName"], parts["DeviceId"])
+            self._wait_s = max(self._wait_s, RIVAL_WAIT_S)
+        if self._last_trouble is None or self._last_trouble.kind != trouble.kind:
+            self._log.warning("%s", trouble)
+        self._last_trouble = trouble
