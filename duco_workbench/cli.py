@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .errors import ConfigError, DucoError, ServiceError
+from .local import hub_cli
 from .settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+app.add_typer(hub_cli.app, name="hub")
 console = Console(highlight=False, soft_wrap=True)
 
 DataOption = Annotated[Path, typer.Option("--data", help="where the stack keeps its state")]
@@ -30,7 +32,8 @@ DbcOption = Annotated[list[str], typer.Option("--dbc", metavar="BUS=DBC", help="
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="return when everything runs")] = False,
     data: DataOption = Path("var"),
-    machines: Annotated[int, typer.Option(min=0, help="simulated machines")] = 1,
+    machines: Annotated[int, typer.Option(min=0, help="simulated machines")] = 10,
+    profile: Annotated[str, typer.Option(metavar="quarry|speed", help="what the simulated machines are")] = "quarry",
     replay: Annotated[list[Path], typer.Option(metavar="LOG", help="play a log as a machine of its own")] = [],  # noqa: B006
     dbc: DbcOption = [],  # noqa: B006
     once: Annotated[bool, typer.Option("--once", help="play logs once, not in a loop")] = False,
@@ -41,10 +44,13 @@ def up(
     """Start the stack and the machines, and stay until Ctrl-C; what runs already is left alone."""
     from .local import stack
     from .local.fleet import Fleet, Replay, parse_bindings
+    from .local.simulation import PROFILES
 
     bindings = parse_bindings(dbc)
     replays = tuple(Replay(_existing(path), bindings) for path in replay)
-    fleet = Fleet(machines, replays, _duration(history), speed, once)
+    if profile not in PROFILES:
+        raise ConfigError(f"--profile {profile}: there are {', '.join(PROFILES)}")
+    fleet = Fleet(machines, profile, replays, _duration(history), speed, once)
     settings = stack.settings_to_start(data)
     supervisor = stack.up(settings, fleet, lab, console.print)
     _print_addresses(settings, lab)
@@ -54,7 +60,9 @@ def up(
 
 def _print_addresses(settings: Settings, lab: bool) -> None:
     console.print(f"\n  live page   {settings.page_url}/live")
+    console.print(f"  status      {settings.page_url}/status")
     console.print(f"  meta API    {settings.meta_url}/docs")
+    console.print(f"  IoT Hub     {settings.hub_address} (MQTT 8883, AMQP 5671, REST 8443); `duco hub devices list`")
     console.print(f"  ClickHouse  {settings.store_url}")
     console.print(f"  Redis       log {settings.log_url}   live {settings.live_url}")
     if lab:
@@ -90,7 +98,7 @@ def _past(settings: Settings) -> str:
     from . import pulse
 
     with contextlib.suppress(ServiceError):
-        beat = asyncio.run(pulse.read("ingestor", settings.log_url)) or {}
+        beat = asyncio.run(pulse.read("past", settings.log_url)) or {}
         if wanted := beat.get("history_s"):
             tenths = min(10 * beat["past_s"] // wanted, 10)
             return f"past: {tenths * wanted / 36000:.1f} of {wanted / 3600:.1f} hours written"
@@ -224,7 +232,7 @@ def main() -> None:
     try:
         app()
     except DucoError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"duco: {error}", markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"duco: {error}", markup=False)
         sys.exit(1)
 
 

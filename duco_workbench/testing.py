@@ -28,11 +28,23 @@ def free_port() -> int:
 
 
 def free_settings(data: Path) -> Settings:
-    """Settings of an embedded stack of its own: every address on a free port, its state in ``data``."""
+    """Settings of an embedded stack of its own: every address on a free port, its state in ``data``.
+
+    The hub's ports are fixed by Azure's SDKs, so each stack has an IP address of its own for it (Linux only).
+    """
+    from .local.stack import with_hub
+
     names = ("log_url", "live_url", "store_url", "meta_url", "page_url", "lab_url")
     forms = ("redis://{}/0", "redis://{}/0", "http://{}/duco", "http://{}", "http://{}", "http://{}")
     urls = {name: form.format(f"127.0.0.1:{free_port()}") for name, form in zip(names, forms, strict=True)}
-    return Settings(**urls, data=data, catalog_url=f"sqlite:///{data / 'catalog.db'}")  # type: ignore[arg-type]
+    number = free_port()
+    settings = Settings(
+        **urls,  # type: ignore[arg-type]
+        data=data,
+        catalog_url=f"sqlite:///{data / 'catalog.db'}",
+        hub_address=f"127.{number >> 14 | 16}.{number >> 7 & 127}.{number & 127 | 128}",
+    )
+    return with_hub(settings)
 
 
 @contextmanager

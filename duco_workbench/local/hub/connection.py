@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ...errors import DucoError
@@ -64,6 +65,7 @@ class Connection:
         on_subscribed: Callable[[], None],
     ) -> None:
         self.device = admission.device
+        self.active_at = datetime.now(UTC)  # when its last packet came
         self.answers: dict[str, asyncio.Future[MethodAnswer]] = {}  # of direct methods, by request id
         self._expires, self._keep_alive = admission.expires, connect.keep_alive
         self._reader, self._writer = streams
@@ -150,6 +152,7 @@ class Connection:
             await self._faults.passage(self.device.device_id)
             if self._end.done():
                 return  # what it sent last belongs to the connection that took its place: it is sent again there
+            self.active_at = datetime.now(UTC)
             await self._take(packet)
 
     async def _take(self, packet: mqtt.Packet) -> None:

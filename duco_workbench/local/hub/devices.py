@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from ...errors import DucoError
 from . import mqtt
 from .admission import NotAdmitted, admit
 from .connection import DESIRED, MAX_PACKET, METHODS, Connection, Ended, Handler, MethodAnswer
@@ -20,6 +21,7 @@ from .faults import EVERY, Faults
 from .mqtt import Answer
 from .refusals import MethodRefusal
 from .registry import Registry
+from .twins import without_marks
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,11 @@ class Devices:
     def connected(self, device_id: str) -> bool:
         return device_id in self._online
 
+    def last_activity(self, device_id: str) -> datetime | None:
+        """When it last sent anything, or came or went; None when it did not in this run of the hub."""
+        connection = self._online.get(device_id)
+        return connection.active_at if connection else self.since.get(device_id)
+
     def __len__(self) -> int:
         return len(self._online)
 
@@ -61,8 +68,8 @@ class Devices:
             connection = await self._open((reader, writer))
             if connection:
                 await self._run(connection)
-        except (mqtt.MalformedPacket, asyncio.IncompleteReadError, OSError, TimeoutError) as error:
-            log.info("a connection that made no CONNECT is closed: %s", error)
+        except (mqtt.MalformedPacket, DucoError, asyncio.IncompleteReadError, OSError, TimeoutError) as error:
+            log.info("a connection that made no good CONNECT is closed: %s", error)
         finally:
             self._serving.discard(task)
             writer.transport.abort()
@@ -136,7 +143,7 @@ class Devices:
         """Tell a connected, subscribed device of its new desired properties; others ask when they connect."""
         connection = self._online.get(device_id)
         if connection and connection.subscribed(DESIRED):
-            payload = msgspec.json.encode({**patch, "$version": version})
+            payload = msgspec.json.encode({**without_marks(patch), "$version": version})
             connection.send(mqtt.publish(f"$iothub/twin/PATCH/properties/desired/?$version={version}", payload))
 
     async def invoke(

@@ -10,6 +10,7 @@ import base64
 import re
 import secrets
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from ...errors import ConfigError
+from ...errors import ConfigError, ServiceError
 from ...iothub.sas import is_key
 from . import twins
 from .groupcommit import GroupCommit
@@ -37,6 +38,7 @@ class Device(msgspec.Struct):
         generation: another one when a device is deleted and made again under its name.
         etag, twin_etag: rise when a service changes the identity, the twin.
         version: rises with every change of the twin.
+        desired_at, reported_at: when they were last changed, microseconds UTC; 0 = never.
         subscriptions: topics of its MQTT session. It outlives connections: azure-iot-device subscribes once.
     """
 
@@ -51,6 +53,8 @@ class Device(msgspec.Struct):
     reported: dict[str, Any] = {}
     desired_version: int = 1
     reported_version: int = 1
+    desired_at: int = 0
+    reported_at: int = 0
     twin_etag: int = 1
     version: int = 2
     subscriptions: list[str] = []
@@ -127,7 +131,11 @@ class Registry:
             raise Refusal(409, "DeviceAlreadyExists", f"A device with ID '{device_id}' is already registered.")
         device = Device(device_id, str(uuid.uuid4()), _key(primary_key), _key(secondary_key), enabled)
         self._devices[device_id] = device
-        await self._save(device)
+        try:
+            await self._save(device)
+        except ServiceError:
+            del self._devices[device_id]  # who asked will ask again
+            raise
         return device
 
     async def update(
@@ -164,6 +172,7 @@ class Registry:
         if desired is not None:
             new_desired = _changed("desired", {} if replace else device.desired, desired, twins.MAX_PROPERTIES)
             device.desired_version += 1
+            device.desired_at = _now()
         device.tags, device.desired = new_tags, new_desired
         device.twin_etag += 1
         device.version += 1
@@ -175,6 +184,7 @@ class Registry:
         device = self.device(device_id)
         device.reported = _changed("reported", device.reported, patch, twins.MAX_PROPERTIES)
         device.reported_version += 1
+        device.reported_at = _now()
         device.version += 1
         await self._save(device)
         return device.reported_version
@@ -197,6 +207,10 @@ class Registry:
 
     async def _run(self, function: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 def _changed(section: str, old: Mapping[str, Any], patch: Mapping[str, Any], limit: int) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from .devices import Devices
@@ -24,16 +24,15 @@ def twin_etag(device: Device) -> str:
 
 def identity(device: Device, devices: Devices) -> dict[str, Any]:
     key = {"primaryKey": device.primary_key, "secondaryKey": device.secondary_key}
-    since = _time(devices.since.get(device.device_id))
     return {
         "deviceId": device.device_id,
         "generationId": device.generation,
         "etag": identity_etag(device),
         **_state(device, devices),
         "statusReason": None,
-        "connectionStateUpdatedTime": since,
+        "connectionStateUpdatedTime": _time(devices.since.get(device.device_id)),
         "statusUpdatedTime": NEVER,
-        "lastActivityTime": since,
+        "lastActivityTime": _time(devices.last_activity(device.device_id)),
         "cloudToDeviceMessageCount": 0,
         "authentication": {"symmetricKey": key, "type": "sas"},
         "capabilities": {"iotEdge": False},
@@ -47,15 +46,15 @@ def twin(device: Device, devices: Devices) -> dict[str, Any]:
         "deviceEtag": identity_etag(device),
         **_state(device, devices),
         "statusUpdateTime": NEVER,
-        "lastActivityTime": _time(devices.since.get(device.device_id)),
+        "lastActivityTime": _time(devices.last_activity(device.device_id)),
         "cloudToDeviceMessageCount": 0,
         "authenticationType": "sas",
         "capabilities": {"iotEdge": False},
         "version": device.version,
         "tags": device.tags,
         "properties": {
-            "desired": {**device.desired, "$version": device.desired_version},
-            "reported": {**device.reported, "$version": device.reported_version},
+            "desired": _section(device.desired, device.desired_version, device.desired_at),
+            "reported": _section(device.reported, device.reported_version, device.reported_at),
         },
     }
 
@@ -98,6 +97,12 @@ def page(found: Iterable[Device], after: str, size: int) -> tuple[list[Device], 
     following = [device for device in found if device.device_id > after]
     rest = following[size:]
     return following[:size], base64.b64encode(following[size - 1].device_id.encode()).decode() if rest else ""
+
+
+def _section(values: Mapping[str, Any], version: int, changed: int) -> dict[str, Any]:
+    """With the hub's marks; of ``$metadata`` only when the whole section was last changed."""
+    at = datetime.fromtimestamp(changed / 1e6, UTC) if changed else None
+    return {**values, "$metadata": {"$lastUpdated": _time(at)}, "$version": version}
 
 
 def _state(device: Device, devices: Devices) -> dict[str, str]:

@@ -8,12 +8,10 @@ encoder, traffic (as frames) · machine, speed (the machines).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .machine import SimulatedMachine
 from .speed import SpeedMachine
 
 Machine = SimulatedMachine | SpeedMachine
-PROFILES: dict[str, Callable[[str], Machine]] = {"quarry": SimulatedMachine, "speed": SpeedMachine}
+PROFILES: dict[str, type[SimulatedMachine] | type[SpeedMachine]] = {"quarry": SimulatedMachine, "speed": SpeedMachine}
 
 __all__ = ["PROFILES", "Machine", "SimulatedMachine", "SpeedMachine"]

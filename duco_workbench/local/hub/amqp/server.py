@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ from ..journal import Journal
 from .connection import Connection
 from .nodes import Endpoint
 
-CLOSE_S = 5.0  # for peers to hear that the hub goes
+CLOSE_S = 1.0  # for a peer to take what was written and to end TLS
 
 
 class Server:
@@ -37,9 +36,11 @@ class Server:
 
     async def _run(self, connection: Connection, writer: asyncio.StreamWriter) -> None:
         await connection.run()
-        with contextlib.suppress(OSError, TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_S):
                 await writer.wait_closed()
+        except (OSError, TimeoutError):
+            writer.transport.abort()
 
     async def close(self) -> None:
         """Stop listening; every peer is told that the hub closes, and may come back. Returns when all are gone."""

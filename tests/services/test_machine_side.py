@@ -1,0 +1,138 @@
+"""From the bus to ClickHouse the way of the field: agents, the hub, the ingestor; killed part by part, and replayed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import pytest
+import redis
+
+from duco_workbench import testing
+from duco_workbench.catalog.client import CatalogClient
+from duco_workbench.local.fleet import Fleet, Replay
+from duco_workbench.local.simulation import SimulatedMachine
+from duco_workbench.local.supervision import Supervisor
+from duco_workbench.model import SECOND, FrameBatch
+from duco_workbench.settings import Settings
+
+MORNING = 1_600_000_003_250_000  # no whole second: an import and a replay must cut it alike all the same
+PARTS = ("hub", "machines", "ingestor", "processor", "distributor")
+
+
+def eventually(check: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+
+
+def duco(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "duco_workbench.cli", *arguments, "--data", str(data)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def status(stack: Settings) -> dict[str, Any]:
+    done = duco("status", "--json", data=stack.data)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def write_candump(path: Path, frames: FrameBatch) -> Path:
+    columns = (frames.ts, frames.channel, frames.arbitration_id, frames.dlc)
+    with path.open("w") as file:
+        for t, c, i, n, d in zip(*(column.tolist() for column in columns), frames.data, strict=True):
+            identifier = f"{i & 0x1FFFFFFF:08X}" if i >> 31 else f"{i:03X}"
+            file.write(f"({t // SECOND}.{t % SECOND:06d}) {frames.channels[c]} {identifier}#{d[:n].tobytes().hex()}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def log_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frames = SimulatedMachine("truck-7").frames(MORNING, MORNING + 45 * SECOND)
+    return write_candump(tmp_path_factory.mktemp("logs") / "morning.log", frames)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, log_file: Path) -> Iterator[Settings]:
+    replay = Replay(log_file, {bus: [dbc] for bus, dbc in SimulatedMachine.bindings().items()})
+    fleet = Fleet(machines=2, replays=(replay,), history_s=60, once=True)
+    with testing.running_stack(tmp_path_factory.mktemp("stack"), fleet) as settings:
+        yield settings
+
+
+@pytest.fixture
+def store(stack: Settings) -> Iterator[Any]:
+    port = int(stack.store_url.rpartition(":")[2].partition("/")[0])
+    with clickhouse_connect.get_client(host="127.0.0.1", port=port, database="duco") as client:
+        yield client
+
+
+def rows_of(store: Any, machine: str, table: str) -> list[tuple[Any, ...]]:
+    """All rows with their times since the machine's first, in microseconds."""
+    columns = {
+        "ce_technology": "signal, source, ts, value, toString(status)",
+        "texts": "signal, source, ts, text",
+        "dtcs": "source, spn, fmi, ts, oc, lamps",
+    }[table].replace("ts", "toUnixTimestamp64Micro(ts) - (SELECT first FROM origin)", 1)
+    sql = f"""WITH origin AS (SELECT toUnixTimestamp64Micro(min(ts)) AS first FROM ce_technology
+                              WHERE chassis_id = {{machine:String}})
+              SELECT {columns} FROM {table} FINAL
+              WHERE chassis_id = {{machine:String}} AND is_deleted = 0 ORDER BY ALL"""
+    return [tuple(map(str, row)) for row in store.query(sql, parameters={"machine": machine}).result_rows]
+
+
+def test_a_log_replayed_through_agent_and_hub_is_stored_as_its_import(
+    stack: Settings, store: Any, log_file: Path
+) -> None:
+    pairs = [part for bus, dbc in SimulatedMachine.bindings().items() for part in ("--dbc", f"{bus}={dbc}")]
+    assert duco("import", str(log_file), "--machine", "imported", *pairs, data=stack.data).returncode == 0
+    for table in ("ce_technology", "texts", "dtcs"):
+        expected = rows_of(store, "imported", table)
+        eventually(lambda t=table, e=expected: len(rows_of(store, "replay-morning", t)) >= len(e))  # type: ignore[misc]
+        assert rows_of(store, "replay-morning", table) == expected
+
+
+def test_every_kind_of_message_is_stored(stack: Settings, store: Any) -> None:
+    sql = "SELECT DISTINCT msg_type FROM raw_messages WHERE chassis_id = 'demo-01' AND ts > now64() - INTERVAL 1 MINUTE"
+    expected = {("vehicle_can",), ("vehicle_position",), ("client_raw_data",)}
+    eventually(lambda: set(store.query(sql).result_rows) >= expected)
+
+
+def test_a_machine_streams_when_told_and_stops_when_told(stack: Settings) -> None:
+    catalog = CatalogClient(stack.meta_url)
+    key = "live-stream/demo/consumer-demo-01/vehicle_can"
+    with redis.Redis.from_url(stack.live_url) as live:
+        assert live.xlen(key) == 0
+        catalog.set_realtime("demo-01", True, "test")
+        eventually(lambda: live.xlen(key) >= 3)
+        assert catalog.twin("demo-01")["properties"]["reported"]["agent"]["version"]
+        catalog.set_realtime("demo-01", False, "test")
+        time.sleep(2.5)
+        count = live.xlen(key)
+        time.sleep(3)
+        assert live.xlen(key) == count
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_killed_loses_and_doubles_nothing(stack: Settings, part: str) -> None:
+    supervisor = Supervisor(stack.data)
+    before = stored(stack)
+    os.kill(supervisor.states()[part]["pid"], signal.SIGKILL)
+    eventually(lambda: stored(stack) > before + 3)
+    eventually(lambda: not any(status(stack)["lag"].values()))
+    found = status(stack)
+    assert (found["lost"], found["duplicates"], found["dead_letters"]) == (0, 0, {})
+
+
+def stored(stack: Settings) -> int:
+    return sum(hop["count"] for hop in status(stack)["hops"] if hop["name"] == "stored")
