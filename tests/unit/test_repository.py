@@ -30,7 +30,7 @@ def test_locks_hold_names_versions_and_hashes_only(lock: str) -> None:
 def test_the_base_install_is_what_a_machine_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[><=]", d)[0] for d in project["dependencies"]}
-    assert names == {"azure-iot-device", "msgspec", "numpy", "psutil", "python-can"}
+    assert names == {"azure-iot-device", "msgpack", "msgspec", "numpy", "psutil", "python-can"}
 
 
 def test_nothing_reads_the_environment_but_settings() -> None:
