@@ -149,14 +149,14 @@ class Agent:
 
     async def _check_clock(self) -> None:
         """What was made by another time goes into the queue by itself, dated as it was."""
-        before, offset = self.keeper.stamp(self._batch.realtime), self.clock.offset
+        before = self.keeper.stamp(self._batch.realtime)
         change = self.clock.check()
         if change is None:
             return
         await self._put(self._batch.finish(), before)
         if isinstance(change, Found):
             await self.keeper.settle(change.base, change.source)
-            self._event("time_found", "info", {"source": change.source, "by_s": (self.clock.offset - offset) / SECOND})
+            self._event("time_found", "info", {"source": change.source, "by_s": change.by / SECOND})
         else:
             self._event("clock_step", "warning", {"by_s": change.by / SECOND, "believed": change.believed})
 

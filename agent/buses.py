@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from itertools import chain, repeat
 from typing import Any
@@ -20,10 +19,10 @@ from duco_workbench.model import FrameBatch
 from .bus_time import BusTime
 from .columns import Columns, batch
 from .kernel_queue import KernelQueue
+from .peers import Backoff, in_words, now
 
 OPENING = "opening"  # the state until a bus is up, or is known to be away
 CAPACITY = 1 << 16  # frames; some 15 s of a full bus at 500 kbit/s
-RETRY_FIRST, RETRY_LAST = 0.5, 10.0  # seconds
 WAIT = 0.25  # seconds for a frame, before looking whether to stop
 # Interfaces that queue frames with their times: a pause between two looks costs no precision, and saves a change of
 # threads per frame.
@@ -32,11 +31,6 @@ PAUSE = 0.01  # seconds
 BURST = 4096  # frames in a row, before the kernel is asked what it dropped
 
 _log = logging.getLogger(__name__)
-
-
-def now() -> int:
-    """The system clock, microseconds UTC."""
-    return time.time_ns() // 1000
 
 
 class CanBus:
@@ -101,16 +95,15 @@ class CanBus:
 
     def _keep_open(self) -> None:
         """The thread. Whatever a driver raises, the bus is tried again: nobody is there to start it anew."""
-        delay = RETRY_FIRST
+        backoff = Backoff()
         while not self._stop.is_set():
             try:
                 with self._opener(**self._arguments) as bus:
+                    backoff.begin()
                     self._receive(bus)
             except Exception as error:
-                delay = RETRY_FIRST if self._state == "up" else delay
                 self._say(f"{self.name}: {self._where} is away: {in_words(error)}; it is tried again until it is back")
-                self._stop.wait(delay)
-                delay = min(2 * delay, RETRY_LAST)
+                self._stop.wait(backoff.pause())
 
     def _receive(self, bus: can.BusABC) -> None:
         """Until told to stop. Raises: what the driver raises when the bus goes away."""
@@ -150,8 +143,3 @@ def _fileno(bus: can.BusABC) -> int:
         return bus.fileno()
     except NotImplementedError:
         return -1
-
-
-def in_words(error: Exception) -> str:
-    """What an exception says, or its name when it says nothing."""
-    return str(error).strip().rstrip(".") or type(error).__name__

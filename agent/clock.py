@@ -28,10 +28,11 @@ _STA_UNSYNC, _TIME_ERROR = 0x40, 5
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Time is known from here on: monotonic zero was at ``base`` (microseconds UTC)."""
+    """Time is known from here on: monotonic zero was at ``base`` (microseconds UTC), ``by`` later than was counted."""
 
     base: int
     source: str
+    by: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class AgentClock:
         self._judge(step)
         moved = self._base - base
         if self.trusted and not trusted:
-            return Found(self._base, self.source)
+            return Found(self._base, self.source, moved)
         if abs(step) > STEP or abs(moved) > STEP:
             return Stepped(step if abs(step) > STEP else moved, abs(moved) > STEP)
         return None

@@ -12,10 +12,9 @@ import msgspec
 from duco_workbench.errors import ServiceError
 from duco_workbench.model import SECOND
 
-from .buses import RETRY_FIRST, RETRY_LAST, in_words, now
 from .drafts import Draft, Emit
 from .gnss import OnTime, Pace, position_of
-from .telling import Telling
+from .peers import Backoff, Telling, in_words, now
 
 WATCH = b'?WATCH={"enable":true,"json":true};\n'
 LONGEST = 1 << 16  # bytes of a line; gpsd's own are at most 10,240
@@ -65,21 +64,15 @@ class Gpsd:
         self._sats: tuple[int, int] | None = None  # when told (microseconds), and how many are used
 
     async def run(self, emit: Emit) -> None:
-        where, telling, delay = f"gpsd at {self._host}:{self._port}", Telling("gnss", emit, self._clock), RETRY_FIRST
-
-        def on_report() -> None:
-            nonlocal delay
-            delay = RETRY_FIRST
-            telling.info(f"{where} is there")
-
+        where, telling, backoff = f"gpsd at {self._host}:{self._port}", Telling("gnss", emit, self._clock), Backoff()
         while True:
             try:
                 async with self._connected() as reader:
-                    await self._listen(reader, emit, on_report)
+                    backoff.begin()
+                    await self._listen(reader, emit, lambda: telling.info(f"{where} is there"))
             except (OSError, ValueError, ServiceError) as error:  # ValueError: a line without end
                 telling.warning(f"{where} is away: {in_words(error)}; it is tried again until it is there")
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, RETRY_LAST)
+            await asyncio.sleep(backoff.pause())
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[asyncio.StreamReader]:

@@ -22,9 +22,8 @@ from duco_workbench import wire
 from duco_workbench.errors import ConfigError, DataError
 from duco_workbench.model import MSG_TYPES, SECOND, Micros
 
-from .buses import RETRY_FIRST, RETRY_LAST, in_words, now
 from .drafts import Draft, Emit
-from .telling import Telling
+from .peers import Backoff, Telling, in_words, now
 
 LONGEST = 64 << 10  # bytes of a line; an envelope holds it in any case
 MOST_CLIENTS = 16
@@ -61,7 +60,7 @@ class Intake:
         self._clock, self._clients = clock, set[asyncio.StreamWriter]()
 
     async def run(self, emit: Emit) -> None:
-        telling, delay = Telling("intake", emit, self._clock), RETRY_FIRST
+        telling, backoff = Telling("intake", emit, self._clock), Backoff()
         while True:
             try:
                 server = await asyncio.start_server(
@@ -70,8 +69,7 @@ class Intake:
             except OSError as error:
                 where = f"{self.host}:{self.port}"
                 telling.warning(f"the application cannot hand over at {where}: {in_words(error)}; it is tried again")
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, RETRY_LAST)
+                await asyncio.sleep(backoff.pause())
                 continue
             self.port = server.sockets[0].getsockname()[1]
             telling.info(f"the application can hand over at {self.host}:{self.port}")

@@ -14,9 +14,9 @@ from typing import Protocol
 from duco_workbench.model import SECOND, FrameBatch
 from duco_workbench.wire import EventBody
 
-from .buses import in_words, now
 from .clock import since_boot
 from .drafts import Draft, Emit
+from .peers import in_words, now
 
 LOOK = 0.2  # seconds between two looks
 STEADY = SECOND // 2  # microseconds a new position must hold: starting the engine makes the line drop for a moment

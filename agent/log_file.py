@@ -11,8 +11,9 @@ import can
 
 from duco_workbench.model import SECOND, FrameBatch, bus_name
 
-from .buses import OPENING, now
+from .buses import OPENING
 from .columns import Columns, batch
+from .peers import now
 
 MOST = 1 << 14  # frames of one read; the rest comes with the next
 DATED = 315_532_800  # seconds, 1980: a log that begins before counts from its own start

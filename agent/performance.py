@@ -11,9 +11,9 @@ import psutil
 from duco_workbench.model import SECOND
 from duco_workbench.wire import Client
 
-from .buses import now
 from .clock import since_boot
 from .drafts import Draft, Emit
+from .peers import now
 
 Fields = Mapping[str, float | bool | str]
 Probe = Callable[[int], Fields]  # asked with the microseconds since it was asked last

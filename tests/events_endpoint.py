@@ -182,8 +182,8 @@ class Peer:
         self.writer.write(frames.transfer(1, handle, delivery, len(payload), more) + payload)
         self.outgoing += 1
 
-    def send(self, code, *fields, channel=1, kind=frames.AMQP):
-        body = codec.described(code, codec.listed(fields))
+    def send(self, code, *fields, channel=1, kind=frames.AMQP, payload=b""):
+        body = codec.described(code, codec.listed(fields)) + payload
         self.writer.write((8 + len(body)).to_bytes(4) + bytes((2, kind)) + channel.to_bytes(2) + body)
 
     async def read(self, size):

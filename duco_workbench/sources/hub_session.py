@@ -89,7 +89,7 @@ class Session:
         self.parts: dict[str, Part] = {}
         self._begins: dict[str, int] = {}  # by partition: the first sequence number the hub still had
         self._missing: dict[str, int] = {}  # by partition: what was expected and missing at the watch's last look
-        self._errors: dict[str, str] = {}  # by partition: what the SDK said last
+        self._errors: dict[str, str] = {}  # by partition, "" for claiming them: what the SDK said last
         self._batches: deque[Batch] = deque()
         self._arrived, self._taken = asyncio.Event(), asyncio.Event()
         self._failure: DucoError | None = None
@@ -169,11 +169,11 @@ class Session:
         self.parts.pop(context.partition_id, None)
 
     async def _on_error(self, context: PartitionContext | None, error: Exception) -> None:
-        """The SDK goes on trying by itself. What is no more than that the watch finds out."""
-        if context is None:
-            log.warning("claiming partitions of the hub: %s", error)
-        else:
-            self._errors[context.partition_id] = _one_line(error)
+        """The SDK goes on trying by itself; whether it gets anywhere the watch finds out."""
+        where, text = context.partition_id if context else "", _one_line(error)
+        if context is None and self._errors.get(where) != text:
+            log.warning("claiming partitions of the hub: %s", text)
+        self._errors[where] = text
 
     async def _on_batch(self, context: PartitionContext, events: Sequence[EventData]) -> None:
         part = self.parts.get(context.partition_id)

@@ -30,6 +30,7 @@ ACCEPTED, BAD_VERSION, UNAVAILABLE, BAD_CREDENTIALS, NOT_AUTHORIZED = 0, 1, 3, 4
 TWIN_ANSWERS, METHODS = "$iothub/twin/res/#", "$iothub/methods/POST/#"
 
 Connect = Callable[..., IoTHubDeviceClient]
+Start = Callable[[Path, str], subprocess.Popen[str]]
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLSv1_2:DeprecationWarning")  # the SDK's
 
@@ -183,6 +184,7 @@ def test_a_wrong_authority_is_refused_by_the_device(hub: HubThread, client: Conn
         ({"username": "{host}/raw2/?api-version=2019-10-01"}, BAD_CREDENTIALS),
         ({"username": "raw1"}, BAD_CREDENTIALS),
         ({"client_id": "raw2"}, BAD_CREDENTIALS),
+        ({"ttl_s": 10**400}, ACCEPTED),
         ({"ttl_s": -5}, NOT_AUTHORIZED),
         ({"token": "SharedAccessSignature sr=x"}, NOT_AUTHORIZED),
         ({"token": "secret"}, NOT_AUTHORIZED),
@@ -405,9 +407,20 @@ def test_everything_survives_a_restart(hub: HubThread, client: Connect) -> None:
     assert hub.call(hub.hub.devices.invoke, "truck1", "m", None, 20, 20).status == 200
 
 
-def _start(folder: Path, address: str, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "duco_workbench.local.hub", str(folder), "--address", address, *more]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts hubs as processes; none outlives its test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(folder: Path, address: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "duco_workbench.local.hub", str(folder), "--address", address]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def _wait_up(process: subprocess.Popen[str]) -> None:
@@ -418,11 +431,11 @@ def _wait_up(process: subprocess.Popen[str]) -> None:
     raise AssertionError(f"the hub ended with {process.wait()}")
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, client: Connect) -> None:
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, client: Connect, start: Start) -> None:
     folder, address = tmp_path / "killed", free_address()
     with running_hub(folder, address) as hub:
         text = hub.add("truck1")
-    process = _start(folder, address)
+    process = start(folder, address)
     _wait_up(process)
     truck = client(text, server_verification_cert=(folder / "ca.pem").read_text(), connection_retry=False)
     for number in range(20):
@@ -434,11 +447,11 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, client: Connect) 
         assert hub.hub.journal.counts.by_device["truck1"]["vehicle_event"][:3] == (20, 7, 19)
 
 
-def test_the_process_ends_on_sigterm_and_says_in_a_sentence_what_it_cannot_do(tmp_path: Path) -> None:
+def test_the_process_ends_on_sigterm_and_says_in_a_sentence_what_it_cannot_do(tmp_path: Path, start: Start) -> None:
     address = free_address()
-    running = _start(tmp_path, address)
+    running = start(tmp_path, address)
     _wait_up(running)
-    _, said = _start(tmp_path / "other", address).communicate(timeout=60)
+    _, said = start(tmp_path / "other", address).communicate(timeout=60)
     assert said.startswith("duco: the hub cannot listen for readers (AMQP) on ")
     assert "Address already in use; choose another address or port" in said
     assert "Traceback" not in said
@@ -449,8 +462,6 @@ def test_the_process_ends_on_sigterm_and_says_in_a_sentence_what_it_cannot_do(tm
 async def test_a_hub_that_cannot_start_leaves_nothing_open(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"on 192\.0\.2\.1:5671: Cannot assign"):
         await Hub(prepare(tmp_path, "192.0.2.1")).start()
-    with pytest.raises(ConfigError, match=r"on no\.such\.name\.invalid:5671: "):
-        await Hub(prepare(tmp_path, "no.such.name.invalid")).start()
     address = free_address()
     with socket.create_server((address, 8883)), pytest.raises(ConfigError, match=r"devices \(MQTT\).*already in use"):
         await Hub(prepare(tmp_path, address)).start()

@@ -7,14 +7,17 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.aio import EventHubConsumerClient as AsyncConsumerClient
 from azure.eventhub.aio._eventprocessor.in_memory_checkpoint_store import InMemoryCheckpointStore
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, EventHubError
-from events_endpoint import PATIENCE_S, events_endpoint
+from events_endpoint import PATIENCE_S, EventsEndpoint, events_endpoint
 
 from duco_workbench.local.hub.amqp import connection
 from duco_workbench.local.hub.journal import Journal, partition_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DEVICES = [next(f"m{n}" for n in itertools.count() if partition_of(f"m{n}", 4) == p) for p in range(4)]
 
@@ -29,17 +32,33 @@ def endpoint(tmp_path_factory):
         yield endpoint
 
 
-@pytest.fixture
-def fresh(tmp_path):
-    with events_endpoint(tmp_path) as endpoint:
-        yield endpoint
+@pytest_asyncio.fixture(loop_scope="module")
+async def fresh(tmp_path):
+    endpoint = await asyncio.to_thread(EventsEndpoint, tmp_path)
+    yield endpoint
+    await asyncio.to_thread(endpoint.close)  # while clients still answer
+
+
+ON_0 = {"partition_id": "0", "starting_position": "-1"}
+CLOSING = set()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def clients_closed(endpoint):
+    """The SDK takes up to a second to close a client (its keep-alive sleeps): the next test need not wait for it."""
+    yield
+    await asyncio.gather(*CLOSING)
 
 
 class Collector:
-    """Takes batches and errors of one client; ``async with`` it while it receives."""
+    """Takes batches and errors of one client; ``async with`` it while it receives.
 
-    def __init__(self, client, **how):
-        self.client, self.how = client, how
+    Args:
+        gone: leave the block when the client is closed, not while it closes.
+    """
+
+    def __init__(self, client, gone=False, **how):
+        self.client, self.how, self.gone = client, how, gone
         self.events, self.errors = [], []
         self._changed = asyncio.Event()
 
@@ -50,10 +69,15 @@ class Collector:
         return self
 
     async def __aexit__(self, *_):
+        closing = asyncio.create_task(self._close())
+        CLOSING.add(closing)
+        if self.gone:
+            await closing
+
+    async def _close(self):
         await self.client.close()
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])
 
     async def _on_batch(self, context, batch):
         self.events += [(context.partition_id, event) for event in batch]
@@ -99,9 +123,10 @@ async def refusal(client, **how):
     return collector.errors[0]
 
 
-def readers(endpoint):
-    """How many receivers are attached."""
-    return sum(len(present) for present in endpoint.server._endpoint.readers._at.values())
+def readers(endpoint, group="$default"):
+    """How many receivers of the group are attached."""
+    at = endpoint.server._endpoint.readers._at
+    return sum(len(present) for place, present in list(at.items()) if place.group == group)
 
 
 # -- what there is
@@ -119,10 +144,10 @@ async def test_properties_of_hub_and_partitions(endpoint):
     assert (empty["last_enqueued_sequence_number"], empty["is_empty"]) == (-1, True)
 
 
-def test_properties_by_the_blocking_client(endpoint):
+async def test_properties_by_the_blocking_client(endpoint):
     with endpoint.client(EventHubConsumerClient) as client:
-        assert client.get_partition_ids() == ["0", "1", "2", "3"]
-        assert client.get_partition_properties("0")["last_enqueued_sequence_number"] == 4
+        assert await asyncio.to_thread(client.get_partition_ids) == ["0", "1", "2", "3"]
+        assert (await asyncio.to_thread(client.get_partition_properties, "0"))["last_enqueued_sequence_number"] == 4
 
 
 def moment(stored):
@@ -185,8 +210,8 @@ POSITIONS = [
 ]
 
 
-async def test_starting_positions(endpoint):
-    """All at once, each in a group of its own: opening a client takes the SDK a second."""
+async def test_every_group_reads_from_where_it_wants(endpoint):
+    """All at once, each position in a consumer group of its own, groups reading the same messages."""
 
     async def read(group, position, inclusive, expected):
         client = endpoint.client(AsyncConsumerClient, group)
@@ -206,8 +231,8 @@ async def test_starting_positions(endpoint):
 
 
 async def test_start_at_the_end_and_hear_what_comes(endpoint):
-    async with Collector(endpoint.client(AsyncConsumerClient), starting_position="@latest") as collector:
-        await collector.until(lambda: readers(endpoint) == 4)
+    async with Collector(endpoint.client(AsyncConsumerClient, "end"), starting_position="@latest") as collector:
+        await collector.until(lambda: readers(endpoint, "end") == 4)
         for n, device in enumerate(DEVICES[1:3]):
             await asyncio.to_thread(endpoint.append, b"new %d" % n, device=device)
             await collector.until(lambda n=n: len(collector.events) > n)
@@ -237,7 +262,7 @@ async def test_positions_that_retention_removed_mean_the_first_that_is_kept(tmp_
 # -- who reads
 
 
-def test_the_blocking_client_reads_too(endpoint):
+async def test_the_blocking_client_reads_too(endpoint):
     client, seen, done = endpoint.client(EventHubConsumerClient), [], threading.Event()
 
     def on_event(context, event):
@@ -245,23 +270,13 @@ def test_the_blocking_client_reads_too(endpoint):
         if len(seen) == 5:
             done.set()
 
-    receiving = threading.Thread(
-        target=client.receive, args=(on_event,), kwargs={"partition_id": "0", "starting_position": "-1"}
-    )
-    receiving.start()
+    receiving = asyncio.create_task(asyncio.to_thread(client.receive, on_event, **ON_0))
     try:
-        assert done.wait(PATIENCE_S)
+        assert await asyncio.to_thread(done.wait, PATIENCE_S)
     finally:
-        client.close()
-        receiving.join(PATIENCE_S)
+        await asyncio.to_thread(client.close)
+        await receiving
     assert seen == [b"0", b"1", b"2", b"3", b"4"]
-
-
-async def test_consumer_groups_read_the_same_messages(endpoint):
-    how = {"partition_id": "0", "starting_position": "-1"}
-    groups = [endpoint.client(AsyncConsumerClient, group=group) for group in ("$Default", "duco", "other group")]
-    for events in await asyncio.gather(*[collect(client, 5, **how) for client in groups]):
-        assert [body_of(event) for event in events] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 class Checkpointer(Collector):
@@ -284,7 +299,7 @@ async def test_consumers_share_the_partitions_by_checkpoint_store(fresh):
     }
 
     def another():
-        return Checkpointer(fresh.client(AsyncConsumerClient, **sharing), starting_position="-1")
+        return Checkpointer(fresh.client(AsyncConsumerClient, **sharing), gone=True, starting_position="-1")
 
     async def append(text):
         for device in DEVICES:
@@ -310,33 +325,34 @@ async def test_consumers_share_the_partitions_by_checkpoint_store(fresh):
     assert sorted(first.bodies + second.bodies) == sorted([b"alone", b"shared", b"alone again"] * 4)
 
 
-ON_0 = {"partition_id": "0", "starting_position": "-1"}
+async def test_an_owner_steals_the_partition(endpoint):
+    """One of a higher level, of the same, or of any where there was none."""
+
+    async def steal(old, new):
+        group = f"levels {old} {new}"
+        async with Collector(endpoint.client(AsyncConsumerClient, group), owner_level=old, **ON_0) as loser:
+            await loser.until(lambda: len(loser.events) == 5)
+            async with Collector(endpoint.client(AsyncConsumerClient, group), owner_level=new, **ON_0) as winner:
+                await loser.until(lambda: loser.errors)
+                await winner.until(lambda: len(winner.events) == 5)
+        assert "amqp:link:stolen" in str(loser.errors[0])
+        assert f"higher epoch of '{new}'" in str(loser.errors[0])
+        assert not winner.errors
+
+    await asyncio.gather(steal(1, 2), steal(1, 1), steal(None, 0))
 
 
-@pytest.mark.parametrize("levels", [(1, 2), (1, 1), (None, 0)], ids=["higher", "the same", "any"])
-async def test_an_owner_steals_the_partition(endpoint, levels):
-    old, new = levels
-    group = f"levels-{old}-{new}"
-    async with Collector(endpoint.client(AsyncConsumerClient, group), owner_level=old, **ON_0) as loser:
-        await loser.until(lambda: len(loser.events) == 5)
-        async with Collector(endpoint.client(AsyncConsumerClient, group), owner_level=new, **ON_0) as winner:
-            await loser.until(lambda: loser.errors)
-            await winner.until(lambda: len(winner.events) == 5)
-            assert "higher epoch" in str(loser.errors[0])
-            assert "amqp:link:stolen" in str(loser.errors[0])
-            assert not winner.errors
-
-
-@pytest.mark.parametrize("level", [4, None])
-async def test_who_comes_below_an_owner_is_refused(endpoint, level):
-    group = f"below-{level}"
-    async with Collector(endpoint.client(AsyncConsumerClient, group), owner_level=5, **ON_0) as owner:
+async def test_who_comes_below_an_owner_is_refused_until_it_is_gone(endpoint):
+    async with Collector(endpoint.client(AsyncConsumerClient, "low"), gone=True, owner_level=5, **ON_0) as owner:
         await owner.until(lambda: len(owner.events) == 5)
-        error = await refusal(endpoint.client(AsyncConsumerClient, group, retry_total=0), owner_level=level, **ON_0)
-        assert "amqp:link:stolen" in str(error)
-        assert "epoch" in str(error)
+        below = [
+            refusal(endpoint.client(AsyncConsumerClient, "low", retry_total=0), owner_level=level, **ON_0)
+            for level in (4, None)
+        ]
+        for error in await asyncio.gather(*below):
+            assert "amqp:link:stolen" in str(error)
         assert not owner.errors
-    assert len(await collect(endpoint.client(AsyncConsumerClient, group), 5, **ON_0)) == 5  # the owner is gone
+    assert len(await collect(endpoint.client(AsyncConsumerClient, "low"), 5, **ON_0)) == 5
 
 
 async def test_the_end_of_the_partition_is_tracked(endpoint):
@@ -361,10 +377,9 @@ def last_of(event):
 
 async def test_a_wrong_key_is_refused(endpoint):
     wrong = endpoint.connection_string.replace(endpoint.identity.key, "d3Jvbmc=")
-    with pytest.raises(AuthenticationError, match="another key made it"):
-        await endpoint.client(AsyncConsumerClient, conn_str=wrong, retry_total=0).get_partition_ids()
-    error = await refusal(endpoint.client(AsyncConsumerClient, conn_str=wrong, retry_total=0), **ON_0)
-    assert isinstance(error, AuthenticationError)
+    async with endpoint.client(AsyncConsumerClient, conn_str=wrong, retry_total=0) as client:
+        with pytest.raises(AuthenticationError, match="another key made it"):
+            await client.get_partition_ids()
 
 
 async def test_a_wrong_ca_is_refused_by_the_client(endpoint, tmp_path):
@@ -374,22 +389,24 @@ async def test_a_wrong_ca_is_refused_by_the_client(endpoint, tmp_path):
     client = AsyncConsumerClient.from_connection_string(
         endpoint.connection_string, "$Default", connection_verify=str(other.ca), retry_total=0
     )
-    with pytest.raises(ConnectError):
-        await client.get_partition_ids()
+    async with client:
+        with pytest.raises(ConnectError):
+            await client.get_partition_ids()
 
 
 async def test_another_event_hub_is_not_found(endpoint):
     elsewhere = endpoint.connection_string.replace("EntityPath=duco-hub", "EntityPath=elsewhere")
-    with pytest.raises(EventHubError, match="could not be found"):
-        await endpoint.client(AsyncConsumerClient, conn_str=elsewhere, retry_total=0).get_partition_ids()
+    async with endpoint.client(AsyncConsumerClient, conn_str=elsewhere, retry_total=0) as client:
+        with pytest.raises(EventHubError, match="could not be found"):
+            await client.get_partition_ids()
 
 
-def test_nobody_sends_here(endpoint):
+async def test_nobody_sends_here(endpoint):
     producer = EventHubProducerClient.from_connection_string(
         endpoint.connection_string, connection_verify=str(endpoint.identity.ca), retry_total=0
     )
     with producer, pytest.raises(EventHubError, match="'Send' claim"):
-        producer.send_batch([EventData(b"x")])
+        await asyncio.to_thread(producer.send_batch, [EventData(b"x")])
     assert endpoint.journal.bounds(0) == (0, 4)
 
 

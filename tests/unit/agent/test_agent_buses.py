@@ -18,7 +18,7 @@ import pytest
 from agent_frames import T, eventually
 from can.interfaces.socketcan import socketcan
 
-from agent import buses
+from agent import peers
 from agent.buses import CanBus
 from agent.columns import Columns
 from agent.kernel_queue import KernelQueue
@@ -51,8 +51,8 @@ def virtual() -> Iterator[can.BusABC]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buses, "RETRY_FIRST", 0.02)
-    monkeypatch.setattr(buses, "RETRY_LAST", 0.08)
+    monkeypatch.setattr(peers, "RETRY_FIRST", 0.02)
+    monkeypatch.setattr(peers, "RETRY_LAST", 0.08)
 
 
 def up(bus: CanBus) -> CanBus:

@@ -60,7 +60,7 @@ def test_time_found_by_ntp_tells_by_how_much_the_count_was_off() -> None:
     machine.pass_(100)
     assert clock.check() is None
     machine.error, machine.ntp = 0, True
-    assert clock.check() == Found(TRUE, "ntp")
+    assert clock.check() == Found(TRUE, "ntp", 20 * YEAR)
     assert clock.base - counted == 20 * YEAR
     assert (clock.now(), clock.offset, clock.check()) == (TRUE + 100 * SECOND, 0, None)
 
@@ -83,7 +83,7 @@ def test_satellites_put_a_wrong_system_clock_right() -> None:
     machine.pass_(50)
     clock.heard(TRUE + 49 * SECOND, TRUE - 20 * YEAR + 49 * SECOND)
     assert clock.base == counted, "only check() changes it: what was made before is dated by the old one"
-    assert clock.check() == Found(TRUE, "gnss")
+    assert clock.check() == Found(TRUE, "gnss", 20 * YEAR)
     assert (clock.now(), clock.offset) == (TRUE + 50 * SECOND, 20 * YEAR)
     assert clock.wire.source == "gnss"
     assert clock.wire.offset_ms == pytest.approx(-20 * YEAR / 1000)
@@ -117,7 +117,7 @@ def test_fixes_that_tremble_do_not_move_the_time() -> None:
         machine.pass_(1)
         clock.heard(TRUE + machine.monotonic + jitter, TRUE + machine.monotonic - YEAR)
         moves.append(clock.check())
-    assert moves == [Found(TRUE, "gnss"), None, None, None]
+    assert moves == [Found(TRUE, "gnss", YEAR), None, None, None]
     assert clock.base == TRUE
 
 
@@ -172,7 +172,7 @@ def test_a_token_the_hub_accepts_proves_that_the_queue_remembers_a_wrong_time() 
     clock = machine.clock(newest=TRUE + 19 * YEAR)
     assert not clock.trusted
     clock.accepted_by_hub()
-    assert clock.check() == Found(TRUE, "rtc")
+    assert clock.check() == Found(TRUE, "rtc", 0)
 
 
 def test_the_hub_cannot_prove_1970() -> None:

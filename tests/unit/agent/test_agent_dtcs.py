@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from agent_frames import T, batch
@@ -86,14 +87,13 @@ def test_active_codes_are_told_again_after_a_minute_cleared_ones_are_not() -> No
     assert times == [("can0:01", 0), ("can0:01", 60), ("can0:01", 120), ("can0:02", 0)]
 
 
-@pytest.mark.parametrize("cut", range(1, 4))
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
 def test_a_broadcast_over_two_calls_has_the_time_of_its_last_frame(cut: int) -> None:
     rows = bam(THREE)
     watcher = DtcWatcher()
     drafts = watcher.on_frames(batch(*rows[:cut])) + watcher.on_frames(batch(*rows[cut:]))
     codes = [(100, 3, 1), (110, 0, 5), (520_192, 31, 126)]
-    assert told(drafts) == [(100_000, "can0:00", codes, {"amber-warning": "on"})] if len(rows) == 3 else drafts
-    assert told(drafts)[0][2] == codes
+    assert told(drafts) == [(100_000, "can0:00", codes, {"amber-warning": "on"})]
 
 
 def test_broadcasts_of_several_senders_frame_by_frame() -> None:
@@ -159,5 +159,5 @@ def test_noise_is_borne_and_not_hoarded() -> None:
         ids = random.choice([0x9CECFF01, 0x9CEBFF01, 0x9CEC0201, 0x9CEB0102, 0x98FECA05], 50)
         rows = [(i * 1000 + j, int(n), random.integers(0, 256, 8, np.uint8).tobytes()) for j, n in enumerate(ids)]
         for draft in watcher.on_frames(batch(*rows)):
-            wire.encode_payload(draft.payload) if hasattr(wire, "encode_payload") else None
+            assert msgspec.convert(msgspec.to_builtins(draft.payload), wire.Dtcs) == draft.payload
     assert sum(map(len, watcher._conversations._open.values())) <= 3 * 1024

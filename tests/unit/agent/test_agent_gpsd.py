@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 
 import pytest
 from agent_frames import PATIENCE, Clock, T
 
-from agent import gpsd
+from agent import peers
 from agent.drafts import Draft
 from agent.gpsd import Gpsd
 from duco_workbench.model import SECOND
 
 VERSION = b'{"class":"VERSION","release":"3.25","rev":"3.25","proto_major":3,"proto_minor":15}\r\n'
-DEVICES = b'{"class":"DEVICES","devices":[{"class":"DEVICE","path":"/dev/ttyACM0","activated":"2024-05-01T10:00:00.000Z"}]}\r\n'
+DEVICES = b'{"class":"DEVICES","devices":[{"class":"DEVICE","path":"/dev/ttyACM0","driver":"u-blox"}]}\r\n'
 SKY = (
     b'{"class":"SKY","device":"/dev/ttyACM0","hdop":0.9,"nSat":3,"uSat":2,'
     b'"satellites":[{"PRN":4,"el":29.0,"used":true},{"PRN":9,"used":true},{"PRN":17,"used":false}]}\r\n'
@@ -25,8 +26,6 @@ TPV = (
     b'"lon":11.575000200,"altHAE":565.1,"altMSL":519.3,"alt":519.3,"track":271.537,"speed":23.191,"climb":-0.1}\r\n'
 )
 NO_FIX = b'{"class":"TPV","device":"/dev/ttyACM0","mode":1}\r\n'
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Daemon:
@@ -71,8 +70,8 @@ async def daemon() -> AsyncIterator[Daemon]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpsd, "RETRY_FIRST", 0.02)
-    monkeypatch.setattr(gpsd, "RETRY_LAST", 0.05)
+    monkeypatch.setattr(peers, "RETRY_FIRST", 0.02)
+    monkeypatch.setattr(peers, "RETRY_LAST", 0.05)
 
 
 class Running:
@@ -125,14 +124,12 @@ async def test_no_fix_no_position(daemon: Daemon) -> None:
 
 
 async def test_at_most_one_a_second(daemon: Daemon) -> None:
-    clock = Clock()
     ticking = iter(range(T, T + 1000 * SECOND, SECOND // 5))
-    clock.__class__ = type("Ticking", (Clock,), {"__call__": lambda self: next(ticking)})
     daemon.lines = [TPV] * 20
-    running = Running(Gpsd(port=daemon.port, clock=clock))
+    running = Running(Gpsd(port=daemon.port, clock=lambda: next(ticking)))
     await running.until(lambda: len(running.of("vehicle_position")) >= 3)
     times = [draft.ts for draft in running.of("vehicle_position")]
-    assert all(later - earlier >= SECOND for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= SECOND for earlier, later in pairwise(times))
     await running.stop()
 
 

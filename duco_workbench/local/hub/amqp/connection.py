@@ -34,7 +34,7 @@ HELLO_S = 30.0  # until a peer has opened
 # A peer that hears nothing notices at its next heartbeat that we are gone: it is asked for one each 10 s. Its own
 # silence is forgiven for as long as Event Hubs does.
 IDLE_S, SILENCE_S = 20.0, 240.0
-BEAT_S = 10.0
+BEAT_S, MIN_BEAT_S = 10.0, 0.05  # between our heartbeats
 LINGER_S = 2.0  # for a peer to read why it is closed
 BUFFER_BYTES = 256 << 10  # written and not yet read by the peer: links wait
 FLOOD_BYTES = 4 * BUFFER_BYTES  # here even requests wait
@@ -65,8 +65,8 @@ class Connection:
                 pass
         except AmqpError as broken:
             await self._part(broken)
-        except (asyncio.IncompleteReadError, OSError, TimeoutError):
-            pass  # the peer is gone
+        except (asyncio.IncompleteReadError, OSError):
+            pass  # the peer is gone, or never said hello
         except asyncio.CancelledError:
             self._say_close(AmqpError(FORCED, "the hub is closing; try again"))
         except Exception:
@@ -115,7 +115,7 @@ class Connection:
         theirs = frame.number(2, default=MAX_FRAME_BYTES)
         self.max_frame_bytes = min(theirs, MAX_FRAME_BYTES)
         wish = frame.number(4, default=0) / 1000  # the peer hangs up when it hears nothing for so long
-        self._beat_s = min(BEAT_S, wish / 2) if wish else BEAT_S
+        self._beat_s = min(BEAT_S, max(wish / 2, MIN_BEAT_S)) if wish else BEAT_S
         name, idle = string(self._endpoint.name), uint(int(IDLE_S * 1000))
         self.write(encode(Code.OPEN, [name, NULL, uint(MAX_FRAME_BYTES), ushort(CHANNEL_MAX), idle]))
         self._open = True
@@ -188,7 +188,7 @@ class Connection:
         """Say why, and give the peer time to read it: closing with its bytes unread would reset the connection."""
         log.info("closing an AMQP connection: %s", broken)
         self._say_close(broken)
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError):  # time-outs are of its kind
             async with asyncio.timeout(LINGER_S):
                 while await self._reader.read(MAX_FRAME_BYTES):
                     pass

@@ -144,6 +144,7 @@ class Incoming:
         self.handle, self.node = handle, node
         self.credit = REQUEST_CREDIT
         self.delivery_count = 0
+        self.delivery_id = 0  # of what was last begun
         self.changed = asyncio.Event()  # nobody waits: the peer's flow means nothing here
         self._parts = bytearray()
 
@@ -155,6 +156,8 @@ class Incoming:
         if frame.flag(9):  # aborted
             self._parts.clear()
             return None
+        if not self._parts:
+            self.delivery_id = frame.number(1)  # frames that continue a delivery may leave it out
         self._parts += frame.payload
         if len(self._parts) > MAX_REQUEST_BYTES:
             raise AmqpError(SIZE_EXCEEDED, f"a request has at most {MAX_REQUEST_BYTES} bytes")

@@ -23,6 +23,7 @@ class Endpoint:
     Attributes:
         name: of the event hub, the ``EntityPath`` of its connection string.
         check: (token, resource) -> None, or why the token is no good for it.
+        readers: of all connections.
     """
 
     journal: Journal
@@ -97,14 +98,15 @@ class Grants:
         """Raises: LinkRefused (unauthorized-access)."""
         if node.service == CBS:
             return  # here tokens are shown
-        refusals = [
-            f"the token for {audience} is no good any longer: {refusal}"
-            for audience, token in self._tokens.items()
-            if (covers(audience, node)) and (refusal := self._check(token, audience))
-        ]
-        if len(refusals) == sum(covers(audience, node) for audience in self._tokens):
-            why = "; ".join(refusals) or "no token for it was put to $cbs"
-            raise LinkRefused(UNAUTHORIZED, f"Unauthorized access to '{'/'.join(node.path)}': {why}")
+        refusals = []
+        for audience, token in self._tokens.items():
+            if covers(audience, node):
+                refusal = self._check(token, audience)
+                if refusal is None:
+                    return
+                refusals.append(f"the token for {audience} is no good any longer: {refusal}")
+        why = "; ".join(refusals) or "no token for it was put to $cbs"
+        raise LinkRefused(UNAUTHORIZED, f"Unauthorized access to '{'/'.join(node.path)}': {why}")
 
 
 def covers(audience: str, node: Node) -> bool:

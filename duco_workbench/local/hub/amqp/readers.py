@@ -18,7 +18,7 @@ class Place(NamedTuple):
     partition: int
 
 
-class Reader(Protocol):
+class Receiver(Protocol):
     name: str
 
     def detach(self, error: LinkRefused) -> None:
@@ -29,9 +29,9 @@ class Readers:
     """Every reader of every connection."""
 
     def __init__(self) -> None:
-        self._at: dict[Place, dict[Reader, int | None]] = {}
+        self._at: dict[Place, dict[Receiver, int | None]] = {}
 
-    def admit(self, place: Place, reader: Reader, epoch: int | None) -> None:
+    def admit(self, place: Place, reader: Receiver, epoch: int | None) -> None:
         """Give ``reader`` the place, ending those that it supersedes. Raises: LinkRefused."""
         present = dict(self._at.get(place, {}))
         highest = max((e for e in present.values() if e is not None), default=None)
@@ -49,14 +49,14 @@ class Readers:
             self._at[place] = {reader: epoch}
             _supersede(present, reader, epoch)
 
-    def leave(self, place: Place, reader: Reader) -> None:
+    def leave(self, place: Place, reader: Receiver) -> None:
         present = self._at.get(place, {})
         present.pop(reader, None)
         if not present:
             self._at.pop(place, None)
 
 
-def _supersede(present: dict[Reader, int | None], new: Reader, epoch: int) -> None:
+def _supersede(present: dict[Receiver, int | None], new: Receiver, epoch: int) -> None:
     for old, old_epoch in present.items():
         old.detach(
             LinkRefused(
@@ -68,7 +68,7 @@ def _supersede(present: dict[Reader, int | None], new: Reader, epoch: int) -> No
         )
 
 
-def _check_shared(present: dict[Reader, int | None], highest: int | None) -> None:
+def _check_shared(present: dict[Receiver, int | None], highest: int | None) -> None:
     if highest is not None:
         raise LinkRefused(
             STOLEN,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 
@@ -33,14 +34,13 @@ class Server:
         task = asyncio.create_task(self._run(Connection(self._endpoint, reader, writer), writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # whatever the end was; after a good one, nothing
 
     async def _run(self, connection: Connection, writer: asyncio.StreamWriter) -> None:
         await connection.run()
-        try:
+        with contextlib.suppress(OSError):
             async with asyncio.timeout(CLOSE_S):
                 await writer.wait_closed()
-        except (OSError, TimeoutError):
-            writer.transport.abort()
 
     async def close(self) -> None:
         """Stop listening; every peer is told that the hub closes, and may come back. Returns when all are gone."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Protocol
 
 from . import codec
@@ -64,15 +63,19 @@ class Session:
         self._write(Code.BEGIN, fields)
 
     async def on_frame(self, frame: Frame) -> None:
-        handlers: dict[int, Callable[[Frame], None]] = {Code.FLOW: self._on_flow, Code.DETACH: self._on_detach}
-        if frame.code == Code.ATTACH:
-            await self._on_attach(frame)
-        elif frame.code == Code.TRANSFER:
-            await self._on_transfer(frame)
-        elif handler := handlers.get(frame.code):
-            handler(frame)
-        elif frame.code != Code.DISPOSITION:  # all we send is settled: there is nothing to settle
-            raise AmqpError(NOT_ALLOWED, f"performative 0x{frame.code:02x} has no place in a session")
+        match frame.code:
+            case Code.ATTACH:
+                await self._on_attach(frame)
+            case Code.FLOW:
+                self._on_flow(frame)
+            case Code.TRANSFER:
+                await self._on_transfer(frame)
+            case Code.DISPOSITION:
+                pass  # all we send is settled: there is nothing to settle
+            case Code.DETACH:
+                self._on_detach(frame)
+            case code:
+                raise AmqpError(NOT_ALLOWED, f"performative 0x{code:02x} has no place in a session")
 
     def end(self) -> None:
         """Forget every link; the peer is told by whoever calls."""
@@ -144,12 +147,9 @@ class Session:
         message = link.on_transfer(frame)
         if message is not None:
             await self._on_request(link, message)
-            self._settle(frame)
-
-    def _settle(self, frame: Frame) -> None:
-        if not frame.flag(4):
-            delivery = uint(frame.number(1))
-            self._write(Code.DISPOSITION, [TRUE, delivery, delivery, TRUE, ACCEPTED])
+            if not frame.flag(4):
+                delivery = uint(link.delivery_id)
+                self._write(Code.DISPOSITION, [TRUE, delivery, delivery, TRUE, ACCEPTED])
 
     async def _on_request(self, link: Incoming, message: bytes) -> None:
         if link.credit < REQUEST_CREDIT // 2:
