@@ -1,4 +1,4 @@
-"""The live board as a Panel component: charts, table and badge are drawn by ``board.js`` from the rows it is sent.
+"""The live board as a Panel component: everything is drawn by the scripts in ``browser/`` from the rows they are sent.
 
 Why messages and not a ColumnDataSource that the server keeps: a session-update is one message with one binary array,
 nothing of it stays on the server, and the browser spreads it over the curves itself. Measured (24 series, 1 Hz), that
@@ -7,7 +7,7 @@ is 1.2 ms, against 1.3 to 1.5 ms for one synchronised source a page and 5 ms for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,29 @@ import panel
 import param
 from bokeh.models import Range1d
 
-from .figures import chart_figure, color, time_cursor
+from .figures import chart_figure, color, time_cursor, time_marks
 from .layout import Chart, Line, Series
+from .picture import Picture
 
 pn: Any = panel  # half typed: its own annotations contradict what it does
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "browser"
+# One component is one script: there is no build step that would put modules together.
+SCRIPTS = ("words.js", "charts.js", "table.js", "marks.js", "track.js", "board.js")
 Heard = Callable[[], None]
 
 
 class LiveBoard(pn.custom.JSComponent):  # type: ignore[misc]
-    """Cards with one figure each, a table of all series. Fed by :meth:`feed` once ``on_ready`` was called."""
+    """Events and position, cards with one figure each, a table of all series. Fed by :meth:`feed` once it is ready."""
 
     figures = pn.custom.Children()
     charts = param.List()
     fields = param.List()
+    track = param.Dict({})
     more = param.Integer(0)
     empty_title = param.String("")
     empty_text = param.String("")
 
-    _esm = HERE / "board.js"
+    _esm = "\n".join((HERE / name).read_text() for name in SCRIPTS)
     _stylesheets = [(HERE / "board.css").read_text()]  # noqa: RUF012 (Panel's own form)
 
     def __init__(self, answers: Mapping[str, Heard], **params: Any) -> None:
@@ -43,7 +47,8 @@ class LiveBoard(pn.custom.JSComponent):  # type: ignore[misc]
 
     def feed(self, message: dict[str, Any]) -> None:
         """Keys: ``rows`` (n * 4 float64, flat), ``fields``, ``texts``, ``clock``, ``heard`` (ms UTC), ``rate``,
-        ``trouble`` and ``missing`` (sentences)."""
+        ``trouble`` and ``missing`` (sentences), ``marks`` (all there are), ``streaming`` (word, why), ``fill`` (start
+        and end in ms UTC: these rows came from the store, and breaks of the curves in there are gone)."""
         self._send_msg(message)
 
     def _handle_msg(self, message: dict[str, Any]) -> None:
@@ -52,17 +57,21 @@ class LiveBoard(pn.custom.JSComponent):  # type: ignore[misc]
             answer()
 
 
-def board(
-    charts: Sequence[Chart], lines: Mapping[Series, Line], numbers: Mapping[Series, int], more: int, answers: Any
-) -> LiveBoard:
-    """The board of a machine. All figures share one time range and one cursor."""
-    x_range, cursor = Range1d(start=0, end=1), time_cursor()
+def board(picture: Picture, answers: Mapping[str, Heard]) -> LiveBoard:
+    """The board of a machine. All figures share one time range, one cursor and the marks."""
+    x_range, cursor, marks = Range1d(start=0, end=1), time_cursor(), time_marks()
+    charts = (*picture.charts, *picture.client)
+    figures = [chart_figure(chart, x_range, cursor, marks) for chart in charts]
     return LiveBoard(
         answers,
-        figures=[pn.pane.Bokeh(chart_figure(chart, x_range, cursor), sizing_mode="stretch_width") for chart in charts],
-        charts=[{"title": chart.title, "lines": _legend(chart, numbers)} for chart in charts],
-        fields=[field(lines[series], number) for series, number in numbers.items()],
-        more=more,
+        figures=[pn.pane.Bokeh(figure, sizing_mode="stretch_width") for figure in figures],
+        charts=[
+            {"title": chart.title, "lines": _legend(chart, picture.numbers), "client": chart in picture.client}
+            for chart in charts
+        ],
+        fields=[field(picture.lines[series], number) for series, number in picture.numbers.items()],
+        track={name: picture.numbers[series] for name, series in picture.track.items()},
+        more=picture.more,
     )
 
 

@@ -17,8 +17,10 @@ from bokeh.models import (
     LinearAxis,
     NumeralTickFormatter,
     Range1d,
+    VSpan,
 )
 from bokeh.models.annotations import Span
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
 from .layout import Chart, Line
@@ -44,9 +46,16 @@ def time_cursor() -> Span:
     return Span(dimension="height", line_color="#8592a0", line_width=1, line_dash=[3, 3])
 
 
-def chart_figure(chart: Chart, x_range: Range1d, cursor: Span) -> Any:
-    """The figure of a chart; its renderers are in the order of ``chart.lines``. The browser writes what stands under
-    the cursor itself: Bokeh's own hover has a box for every line, which cover one another."""
+def time_marks() -> GlyphRenderer[Any]:
+    """Vertical lines where something happened: one model for all charts of a page, for each costs 6 ms."""
+    source = ColumnDataSource({"t": [], "color": []}, name="marks")
+    glyph = VSpan(x="t", line_color="color", line_width=1.5, line_alpha=0.7)
+    return GlyphRenderer(data_source=source, glyph=glyph, level="underlay")
+
+
+def chart_figure(chart: Chart, x_range: Range1d, cursor: Span, marks: GlyphRenderer[Any]) -> Any:
+    """The figure of a chart; its renderers are in the order of ``chart.lines``, then the marks. The browser writes what
+    stands under the cursor itself: Bokeh's own hover has a box for every line, which cover one another."""
     plot: Any = figure(
         height=HEIGHT,
         sizing_mode="stretch_width",
@@ -70,6 +79,7 @@ def chart_figure(chart: Chart, x_range: Range1d, cursor: Span) -> Any:
     _axes(plot, chart.units)
     for position, line in enumerate(chart.lines):
         _draw(plot, line, color(position), right=line.unit != chart.units[0])
+    plot.renderers.append(marks)
     return plot
 
 

@@ -1,7 +1,8 @@
 """Which curves stand on which chart, and what each series is called: pure functions of catalog and data seen.
 
 The catalog's chart groups come first, in their order, with the curves the machine really sends. Where they say little
-or nothing (the meta API is away, a database nobody arranged) messages are charts.
+or nothing (the meta API is away, a database nobody arranged) messages are charts. What is no signal of a bus stands
+apart: the position on a map of its own, client metrics (``client``) on charts after the others.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..model import Variable
+from . import client
 
 Series = tuple[str, str]  # signal, source
 
 MOST_LINES = 8  # on one chart: as many as the palette has colours
 MOST_UNITS = 2  # one axis left, one right; what has a third unit gets a chart of its own
+GNSS = "gnss"  # the source of a position message
+NO_BUS = (GNSS, client.SOURCE)  # a database may have a message called Position or Client: the source tells
 ENOUGH = 4  # charts; with fewer, messages without a chart group are added
 
 
@@ -75,6 +79,9 @@ def _line(series: Series, variable: Variable | None, unit: str, ambiguous: bool)
     signal, source = series
     label = variable.name if variable else signal.rpartition(".")[2]
     label = f"{label} ({source})" if ambiguous else label
+    if variable is None and client.is_metric(series):
+        metric = client.metric(signal)
+        return Line(signal, source, metric.label, metric.unit, step=not metric.unit)
     if variable is None:
         return Line(signal, source, label, shown_unit(unit))
     step = variable.kind == "state" or bool(variable.choices)
@@ -96,7 +103,23 @@ def charts(arrangement: Arrangement, known: Mapping[Series, Line], alive: Collec
     if len(arranged) >= ENOUGH:
         return tuple(arranged)
     drawn = {line.series for chart in arranged for line in chart.lines}
-    return (*arranged, *_by_message([known[s] for s in known if s in alive and s not in drawn]))
+    rest = [known[s] for s in known if s in alive and s not in drawn and s[1] not in NO_BUS]
+    return (*arranged, *_by_message(rest))
+
+
+def client_charts(known: Mapping[Series, Line], alive: Collection[Series]) -> tuple[Chart, ...]:
+    """Client metrics, a chart a unit, in the order of :data:`client.GROUPS`; those of no such unit share the last."""
+    groups: dict[str, list[Line]] = {title: [] for title in (*client.GROUPS.values(), client.DISK, client.OTHERS)}
+    for series in sorted(s for s in known if s in alive and client.is_metric(s)):
+        if title := client.group(series, known[series].unit):
+            groups[title].append(known[series])
+    return tuple(chart for title, members in groups.items() for chart in _split(title, members))
+
+
+def position(known: Collection[Series]) -> dict[str, Series]:
+    """The series of the machine's position by name (``lat``, ``lon``, ``speed`` ...); none without lat and lon."""
+    found = {signal.removeprefix("Position."): (signal, source) for signal, source in known if source == GNSS}
+    return found if {"lat", "lon"} <= found.keys() else {}
 
 
 def _arranged(

@@ -20,6 +20,7 @@ from .directory import shared_directory
 from .live_session import ALL_CHARTS, FIRST_CHARTS, LiveSession
 from .pump import Pump
 from .stored import HistoryStore
+from .streaming import shared_streaming
 
 log = logging.getLogger(__name__)
 pn: Any = panel  # half typed: its own annotations contradict what it does
@@ -55,7 +56,12 @@ class LivePage:
     def __init__(self, settings: Settings, tenant: str, chassis_id: str) -> None:
         self._tenant = tenant
         self._directory = shared_directory(settings.meta_url, settings.live_url)
-        self._session = LiveSession(shared_reader(settings.live_url), self._directory, HistoryStore(settings.store_url))
+        self._session = LiveSession(
+            shared_reader(settings.live_url),
+            self._directory,
+            HistoryStore(settings.store_url),
+            shared_streaming(settings.meta_url),
+        )
         self._wanted: str = chassis_id
         self._loading = asyncio.Lock()
         self._told_empty = self._reopening = self._closed = False

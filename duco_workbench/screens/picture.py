@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from ..columns import Samples
 from ..errors import DucoError
-from ..live import Entry, LiveReader, Machine, before, merge
+from ..live import Entry, LiveReader, Machine, merge
 from ..model import SECOND, STATUS_NAMES, Status
 from ..sinks.snapshot import Latest
 from .directory import Directory
-from .layout import Arrangement, Chart, Line, Series, charts, lines
+from .gaps import AROUND, Runs, shows
+from .layout import Arrangement, Chart, Line, Series, charts, client_charts, lines, position
+from .marks import LOOK_BACK, Marks, reports, spn_names
 from .rows import break_rows, on_screen, pack
 from .stored import Store
 
@@ -31,30 +34,31 @@ TextRow = tuple[int, float, str]  # number of the series, time in ms UTC, text
 
 @dataclass(slots=True)
 class Picture:
-    """One machine on one page. ``numbers`` gives every series its number in the rows; ``positions`` is the last entry
-    of each stream that the rows hold, so that what the subscription brings again is known."""
+    """One machine on one page. ``numbers`` gives every series its number in the rows; ``track`` the series of the
+    position by name; ``runs`` says what is missing between the store's part and the live one."""
 
     machine: Machine
     arrangement: Arrangement = field(default_factory=Arrangement)
     lines: dict[Series, Line] = field(default_factory=dict)
     charts: tuple[Chart, ...] = ()
+    client: tuple[Chart, ...] = ()
+    track: dict[str, Series] = field(default_factory=dict)
     more: int = 0
     numbers: dict[Series, int] = field(default_factory=dict)
     rows: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
     texts: list[TextRow] = field(default_factory=list)
     entries: tuple[Entry, ...] = ()
+    runs: Runs = field(default_factory=Runs)
+    marks: Marks = field(default_factory=Marks)
     newest: int = 0  # microseconds UTC of the newest sample
     trouble: str = ""  # what is wrong with the live server
     missing: str = ""  # why older data is not drawn
-
-    @property
-    def drawn(self) -> set[Series]:
-        return {line.series for chart in self.charts for line in chart.lines}
+    drawn: frozenset[Series] = frozenset()  # those whose every row the browser needs
 
 
 def load(machine: Machine, reader: LiveReader, directory: Directory, store: Store, most: int) -> Picture:
     """The two minutes up to the newest value there is, which is now or when the machine was last heard. Blocks while
-    it reads; called in a thread. At most ``most`` charts, ``more`` says how many others there are."""
+    it reads; called in a thread. At most ``most`` charts of bus signals, ``more`` says how many others there are."""
     picture = Picture(machine, directory.arrangement(machine))
     snapshot = _read_live(picture, reader)
     if not snapshot and not picture.entries:
@@ -64,9 +68,18 @@ def load(machine: Machine, reader: LiveReader, directory: Directory, store: Stor
     picture.lines = lines(picture.arrangement, units)
     found = charts(picture.arrangement, picture.lines, alive)
     picture.charts, picture.more = found[:most], max(0, len(found) - most)
+    picture.client, picture.track = client_charts(picture.lines, alive), position(picture.lines)
+    picture.drawn = wanted((*picture.charts, *picture.client), picture.track)
     picture.numbers = {series: number for number, series in enumerate(picture.lines)}
-    _fill(picture, _with_stored(picture, store, live, snapshot), snapshot)
+    newest = max((latest.ts for latest in snapshot.values()), default=0)
+    _fill(picture, _with_stored(picture, store, live, newest), snapshot)
+    _happened(picture, store)
     return picture
+
+
+def wanted(drawn: Iterable[Chart], track: Mapping[str, Series]) -> frozenset[Series]:
+    """The series of these charts and of the map."""
+    return frozenset({line.series for chart in drawn for line in chart.lines} | set(track.values()))
 
 
 def _read_live(picture: Picture, reader: LiveReader) -> dict[str, Latest]:
@@ -77,7 +90,7 @@ def _read_live(picture: Picture, reader: LiveReader) -> dict[str, Latest]:
         picture.entries = tuple(e for e in found if e.arrived > last - (WINDOW_S + SPARE_S) * SECOND)
         return reader.snapshot(machine.tenant, machine.chassis_id)
     except DucoError as error:
-        picture.trouble = _short(str(error))
+        picture.trouble = short(str(error))
         return {}
 
 
@@ -86,11 +99,11 @@ def _last_stored(picture: Picture, store: Store) -> dict[str, Latest]:
     try:
         return store.latest(picture.machine)
     except DucoError as error:
-        picture.missing = _short(str(error))
+        picture.missing = short(str(error))
         return {}
 
 
-def _short(trouble: str) -> str:
+def short(trouble: str) -> str:
     """For the page: what does not answer. Why is in the log, for those who can mend it."""
     log.warning("%s", trouble)
     return trouble.partition(": ")[0]
@@ -115,43 +128,58 @@ def _seen(
     return units, alive
 
 
-def _with_stored(picture: Picture, store: Store, live: Samples, snapshot: Mapping[str, Latest]) -> Samples:
-    """``live``, and what the store has of the two minutes before the newest reading."""
+def _with_stored(picture: Picture, store: Store, live: Samples, newest: int) -> Samples:
+    """``live``, and what the store has of the two minutes before the newest reading. It is asked a little into what is
+    live: if it knows that already, nothing is missing in between."""
+    end = max(int(live.ts.max(initial=0)), newest) + 1
+    start = end - WINDOW_S * SECOND
+    oldest = int(live.ts.min(initial=end))
+    picture.runs.take(picture.entries, 0, time.monotonic())
     signals = sorted({signal for signal, _ in picture.drawn})
-    if not signals or picture.missing:
+    if not signals or picture.missing or oldest <= start:
         return live
-    end = max(live.ts.max(initial=0), max((latest.ts for latest in snapshot.values()), default=0)) + 1
-    older, trouble = before(
-        picture.entries,
-        lambda start, stop: store.samples(picture.machine, signals, start, stop),
-        int(end) - WINDOW_S * SECOND,
-        int(end),
-    )
-    picture.missing = _short(trouble) if trouble else ""
-    return merge([live, older])
+    try:
+        stored = store.samples(picture.machine, signals, start, min(end, oldest + AROUND))
+    except DucoError as error:
+        picture.missing = short(str(error))
+        return live
+    for run in picture.runs.gaps(start)[:1]:
+        run.left = min(int(stored.ts.max(initial=0)), run.begin)
+        if shows(stored, run.witness(picture.drawn)):
+            run.settle()
+    return merge([live, stored])
+
+
+def _happened(picture: Picture, store: Store) -> None:
+    picture.marks = Marks(spn_names(picture.arrangement.variables))
+    picture.marks.take(reports(picture.entries))
+    if picture.missing or not picture.newest:
+        return
+    try:
+        picture.marks.take(store.reports(picture.machine, picture.newest - LOOK_BACK, picture.newest + AROUND))
+    except DucoError as error:
+        picture.missing = short(str(error))
 
 
 def _fill(picture: Picture, samples: Samples, snapshot: Mapping[str, Latest]) -> None:
     """Rows in the order of time, the snapshot's (which may be old) first."""
     numbers = picture.numbers
-    rows = [pack(samples, numbers, picture.drawn), *_silences(samples, [numbers[s] for s in picture.drawn])]
-    together = np.concatenate(rows)
+    drawn = [numbers[s] for s in picture.drawn]
+    together = np.concatenate([pack(samples, numbers, picture.drawn), *silences(samples.ts, drawn)])
     together = together[np.argsort(together[:, 1], kind="stable")]
-    picture.rows = np.concatenate([_snapshot_rows(snapshot, numbers, picture.drawn, samples), together])
+    picture.rows = np.concatenate([snapshot_rows(snapshot, numbers, picture.drawn, samples), together])
     picture.newest = int(max(together[:, 1].max(initial=0), picture.rows[:, 1].max(initial=0)) * 1000)
-    for name, latest in snapshot.items():
-        if isinstance(latest.value, str):
-            picture.texts.append((numbers[series_of(name)], latest.ts / 1000, latest.value))
-    picture.texts += text_rows(picture.entries, numbers)
+    picture.texts = [*snapshot_texts(snapshot, numbers), *text_rows(picture.entries, numbers)]
 
 
-def _silences(samples: Samples, numbers: Sequence[int]) -> Iterable[NDArray[np.float64]]:
-    ts = np.unique(samples.ts)
+def silences(times: NDArray[np.int64], numbers: Sequence[int]) -> Iterable[NDArray[np.float64]]:
+    """Rows that break the curves wherever ``times`` (microseconds UTC) leave more than ten seconds out."""
+    ts = np.unique(times)
     return [break_rows(numbers, int(t)) for t in ts[:-1][np.diff(ts) > SILENCE]]
 
 
-def _snapshot_rows(
-    snapshot: Mapping[str, Latest], numbers: Mapping[Series, int], drawn: set[Series], samples: Samples
+def snapshot_rows(
+    snapshot: Mapping[str, Latest], numbers: Mapping[Series, int], drawn: frozenset[Series], samples: Samples
 ) -> NDArray[np.float64]:
     """The last reading of every field; of a drawn series only where the samples have none, lest its curve jump back."""
     present = {(samples.signals[c], samples.sources[c]) for c in np.unique(samples.series).tolist()}
@@ -167,6 +195,14 @@ def _snapshot_rows(
 
 def _number(value: float | str | None) -> float:
     return value if isinstance(value, float | int) else float("nan")
+
+
+def snapshot_texts(snapshot: Mapping[str, Latest], numbers: Mapping[Series, int]) -> list[TextRow]:
+    return [
+        (numbers[series], latest.ts / 1000, latest.value)
+        for name, latest in snapshot.items()
+        if isinstance(latest.value, str) and (series := series_of(name)) in numbers
+    ]
 
 
 def text_rows(entries: Iterable[Entry], numbers: Mapping[Series, int]) -> list[TextRow]:

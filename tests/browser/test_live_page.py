@@ -1,4 +1,5 @@
-"""The live page in a real browser: two minutes at once, curves that grow, the badge, nothing fetched from outside."""
+"""The live page in a real browser: two minutes at once, curves that grow, what happened and where, the badge, nothing
+fetched from outside."""
 
 from __future__ import annotations
 
@@ -36,10 +37,11 @@ CURVES = """() => {
 class Feed:
     """A machine that sends until it is stopped."""
 
-    def __init__(self, live_url: str, chassis_id: str) -> None:
+    def __init__(self, live_url: str, chassis_id: str, hz: float = HZ, everything: bool = False) -> None:
         self._stop = threading.Event()
-        seq, ts = live_feed.write_past(live_url, 125, HZ, chassis_id)
-        self._thread = threading.Thread(target=live_feed.feed, args=(live_url, seq, ts, HZ, self._stop, chassis_id))
+        seq, ts = live_feed.write_past(live_url, 125, hz, chassis_id, everything)
+        arguments = (live_url, seq, ts, hz, self._stop, chassis_id, everything)
+        self._thread = threading.Thread(target=live_feed.feed, args=arguments)
         self._thread.start()
 
     def stop(self) -> None:
@@ -170,5 +172,73 @@ def test_filter_hide_and_refresh_on_a_phone(tab: Page, page_url: str, live_url: 
         until(lambda: "hidden" not in (chip.get_attribute("class") or ""), 10, "Refresh does not draw anew")
         again = until(lambda: curves(tab), 10, "no curve after Refresh")
         until(lambda: newer(curves(tab), again), 10, "the curves do not grow after Refresh")
+    finally:
+        feed.stop()
+
+
+MARKS = """() => {
+  for (const doc of window.Bokeh.documents) for (const model of doc.all_models)
+    if (model.type === "ColumnDataSource" && model.name === "marks") return [...model.data.t]
+}"""
+
+
+@pytest.mark.parametrize("width", [1400, 412])
+def test_what_happened_where_it_was_and_how_the_client_does(
+    tab: Page, page_url: str, live_url: str, width: int
+) -> None:
+    chassis_id = f"truck-all-{width}"
+    feed = Feed(live_url, chassis_id, hz=1.0, everything=True)
+    try:
+        tab.set_viewport_size({"width": width, "height": 915})
+        tab.goto(f"{page_url}?machine={chassis_id}")
+        until(lambda: tab.locator(".events li.event").count() >= 5, 20, "no events are listed")
+        code = tab.locator(".events li.code")
+        assert code.count() == 1  # it was reported each second
+        assert "SPN 110 FMI 0" in code.inner_text()
+        assert code.locator("em").inner_text() == "active"
+        assert tab.locator(".events li").first.get_attribute("data-severity") == "error"
+        assert "412 ms without a link" in tab.locator(".events li.log").first.inner_text()
+        marks = tab.evaluate(MARKS)
+        assert len(marks) == tab.locator(".events li.event").count() + 1
+
+        track = tab.locator(".track")
+        assert "12 satellites" in track.inner_text()
+        assert "14.5 km/h" in track.inner_text()
+        assert track.locator("path.way").count() >= 3
+        assert track.locator("path.machine").count() == 1
+        where = track.locator("dd").first.inner_text()
+        until(lambda: track.locator("dd").first.inner_text() != where, 10, "the machine does not move")
+
+        titles = tab.locator(".grid.client h2").all_inner_texts()
+        assert titles == ["Client: load", "Client: memory"]
+        assert tab.locator(".grid:not(.client) h2", has_text="Client").count() == 0
+        tab.locator(".grid.client").scroll_into_view_if_needed()  # what nobody sees is not painted
+        until(lambda: "Client.cpu_percent@client" in curves(tab), 10, "the client's load is not drawn")
+        software = tab.locator(".table tr", has_text="Software").locator("td.value")
+        assert software.inner_text() == "2.4.1"
+        assert tab.evaluate("document.scrollingElement.scrollWidth") <= width
+    finally:
+        feed.stop()
+
+
+def test_the_cursor_tells_what_happened_at_a_mark(tab: Page, page_url: str, live_url: str) -> None:
+    feed = Feed(live_url, "truck-3", hz=1.0, everything=True)
+    try:
+        tab.goto(f"{page_url}?machine=truck-3")
+        until(lambda: tab.locator(".events li.event").count() >= 5, 20, "no events are listed")
+        plot = tab.locator(".chart .plot").first
+        plot.scroll_into_view_if_needed()
+        box = plot.bounding_box()
+        assert box is not None
+
+        def found() -> bool:
+            """Somewhere along the chart the tip names an event: there is one each twenty seconds."""
+            for x in range(int(box["x"]) + 60, int(box["x"] + box["width"]) - 40, 4):
+                tab.mouse.move(x, box["y"] + 80)
+                if tab.locator(".tip .mark", has_text="payload kg 6713").first.is_visible():
+                    return True
+            return False
+
+        until(found, 20, "no mark answers to the cursor")
     finally:
         feed.stop()

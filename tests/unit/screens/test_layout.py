@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from duco_workbench.model import Variable
-from duco_workbench.screens.layout import MOST_LINES, Arrangement, Group, charts, lines
+from duco_workbench.screens.layout import MOST_LINES, Arrangement, Group, charts, client_charts, lines, position
 
 UNITS = {
     ("Eng.Speed", "can0:00"): "rpm",
@@ -58,3 +58,39 @@ def test_a_chart_holds_as_many_lines_as_there_are_colours() -> None:
     units = {(f"M.S{n:02}", "can0"): "V" for n in range(20)}
     found = charts(Arrangement(), lines(Arrangement(), units), set(units))
     assert [len(chart.lines) for chart in found] == [MOST_LINES, MOST_LINES, 20 - 2 * MOST_LINES]
+
+
+def test_client_metrics_have_charts_of_their_own_by_the_units_in_their_names() -> None:
+    names = ("cpu_percent", "can0_load_percent", "memory_mb", "disk_free_mb", "board_temperature_degC", "uptime_s")
+    units = {(f"Client.{name}", "client"): "" for name in (*names, "can0_frames_per_s", "load_1min", "software")}
+    known = lines(Arrangement(), UNITS | units)
+    alive = set(known) - {("Client.software", "client")}  # a text
+    found = [(chart.title, [(line.label, line.unit) for line in chart.lines]) for chart in client_charts(known, alive)]
+    assert found == [
+        ("Client: load", [("can0 load", "%"), ("CPU", "%")]),
+        ("Client: memory", [("Memory", "MB")]),
+        ("Client: rates", [("can0 frames", "1/s")]),
+        ("Client: temperature", [("Board temperature", "°C")]),
+        ("Client: disk", [("Disk free", "MB")]),
+        ("Client: counts and states", [("Load 1min", "")]),
+    ]
+    assert known["Client.load_1min", "client"].step
+    assert [chart.title for chart in charts(Arrangement(), known, alive)] == ["Body", "Eng", "Eng"]
+
+
+def test_the_position_is_that_of_position_messages_not_of_a_bus() -> None:
+    bus = {("Position.lat", "can1"): "deg", ("Position.lon", "can1"): "deg"}
+    assert position(bus) == {}
+    assert [title for title, _ in titles_of(bus)] == ["Position"]
+    gnss = {("Position.lat", "gnss"): "deg", ("Position.lon", "gnss"): "deg", ("Position.speed", "gnss"): "km/h"}
+    assert position(gnss) == {"lat": ("Position.lat", "gnss"), "lon": ("Position.lon", "gnss"), "speed": SPEED}
+    assert titles_of(gnss) == []
+    assert position({("Position.lat", "gnss"): "deg"}) == {}
+
+
+SPEED = ("Position.speed", "gnss")
+
+
+def titles_of(units: dict[tuple[str, str], str]) -> list[tuple[str, list[str]]]:
+    found = charts(Arrangement(), lines(Arrangement(), units), set(units))
+    return [(chart.title, [line.label for line in chart.lines]) for chart in found]

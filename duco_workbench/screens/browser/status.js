@@ -15,15 +15,16 @@ export function render({model}) {
 
   const number = (n) => n >= 100 ? n.toFixed(0) : n.toFixed(1)
   const seconds = (ms) => ms < 10_000 ? `${(Math.max(0, ms) / 1000).toFixed(1)} s` : ms < 120_000 ? `${Math.floor(ms / 1000)} s` : null
-  function tell({detail: {known, online, rate, age, since, trouble}}) {
-    const state = online ? "online" : known || trouble ? "offline" : "waiting"
+  const WORDS = {starting: "starting …", normal: "normal mode"}
+  function tell({detail: {state, rate, age, since}}) {
     badge.dataset.state = state
-    word.textContent = state
+    word.textContent = WORDS[state] ?? state
     const old = seconds(age)
-    detail.textContent = !known ? "" : online
-      ? `${number(rate[0])} messages/s · ${number(rate[1])} values/s · newest ${old ?? since} old`
-      : `last seen ${old ? `${old} ago` : since}`
-    short.textContent = known && online ? old ?? "" : ""
+    detail.textContent = state === "online" ? `${number(rate[0])} messages/s · ${number(rate[1])} values/s · newest ${old ?? since} old`
+      : state === "starting" ? "the machine is asked to stream"
+      : state === "normal" ? `as stored · newest ${old ?? since} old`
+      : since ? `last seen ${old ? `${old} ago` : since}` : ""
+    short.textContent = state === "online" || state === "normal" ? old ?? "" : ""
     badge.title = detail.textContent
   }
   window.addEventListener("duco-live", tell)
