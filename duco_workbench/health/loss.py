@@ -1,0 +1,118 @@
+"""What of a machine's messages was lost: arithmetic on the gaps in its sequence, nothing else.
+
+Messages of one machine and epoch are numbered 1, 2, 3 … whatever their msgType. A number is **missing** when the raw
+archive does not have it between the first that is stored and the highest the agent says it has minted (for an epoch no
+agent reports, e.g. an import's: the highest stored). A missing number is
+
+- **explained** when a dead letter has it,
+- **in flight** while it may still come: it waits in the agent's queue, or nothing shows yet that the store has passed
+  what the hub had taken when the agent reported (:func:`judged_up_to`),
+- **lost** otherwise.
+
+Not seen by this: what was lost before the first stored message of an epoch, since what a store keeps has a beginning.
+What an agent dropped before it gave it a number is no gap: it is in the agent's own count of drops.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """Consecutive sequence numbers, both ends included."""
+
+    first: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
+
+
+class Held(NamedTuple):
+    """What the raw archive has of one machine and epoch: lowest and highest number, and how many different ones."""
+
+    first: int
+    last: int
+    distinct: int
+
+    @property
+    def inner_gaps(self) -> int:
+        return self.last - self.first + 1 - self.distinct
+
+
+class Report(NamedTuple):
+    """What the agent said of its queue at one moment.
+
+    Attributes:
+        minted: the highest number it had given.
+        waits_from: the lowest number not yet acknowledged by the hub; ``minted + 1`` when nothing waits, None when the
+            report does not tell.
+    """
+
+    epoch: int
+    minted: int
+    waits_from: int | None
+
+
+class Verdict(NamedTuple):
+    """Of the missing numbers of one machine and epoch. ``runs``: the lost ones."""
+
+    lost: int = 0
+    in_flight: int = 0
+    explained: int = 0
+    runs: tuple[Run, ...] = ()
+
+
+def judged_up_to(held: Held, report: Report | None, drained: bool) -> int:
+    """The highest number of which it can be said whether it was lost.
+
+    All messages of a machine pass hub, log and processor in the order the hub took them. What the agent minted after
+    its report was sent after everything it then had acknowledged: once the store has a number above ``minted``, it
+    has passed all of that. So it has when nothing is on the way any more (``drained``).
+    """
+    if report is None:
+        return held.last
+    if report.waits_from is None or not (drained or held.last > report.minted):
+        return 0
+    return report.waits_from - 1
+
+
+def judge(held: Held, gaps: Sequence[Run], report: Report | None, drained: bool, dead: Iterable[int]) -> Verdict:
+    """Sort what is missing into explained, in flight and lost.
+
+    Args:
+        gaps: the runs missing between ``held.first`` and ``held.last``, rising.
+        report: the agent's, None when no agent reports this epoch.
+        dead: numbers that are in dead letters.
+    """
+    tail = [Run(held.last + 1, report.minted)] if report and report.minted > held.last else []
+    missing = [*gaps, *tail]
+    unexplained = list(without(missing, dead))
+    lost = tuple(up_to(unexplained, judged_up_to(held, report, drained)))
+    counts = [sum(run.size for run in runs) for runs in (missing, unexplained, lost)]
+    return Verdict(counts[2], counts[1] - counts[2], counts[0] - counts[1], lost)
+
+
+def without(runs: Iterable[Run], numbers: Iterable[int]) -> Iterator[Run]:
+    """The runs less some numbers, which may split them."""
+    known = sorted(set(numbers))
+    for first, last in runs:
+        for number in known[bisect_left(known, first) : bisect_left(known, last + 1)]:
+            if number > first:
+                yield Run(first, number - 1)
+            first = number + 1
+        if first <= last:
+            yield Run(first, last)
+
+
+def up_to(runs: Iterable[Run], last: int) -> Iterator[Run]:
+    """The part of the runs that is not above ``last``."""
+    for run in runs:
+        if run.first <= last:
+            yield Run(run.first, min(run.last, last))

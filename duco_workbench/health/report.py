@@ -1,0 +1,249 @@
+"""What is the matter and what is not: everything status shows of the data flow, gathered from addresses alone.
+
+The order of reading is what makes it true: first what the agents say, then the hub, the log, and the store last. What
+the store does not have by then, of what the hub had already taken when the agent spoke, will not come.
+
+A part that does not answer costs its own section, and says so in ``troubles``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from .. import hops, pulse, redis_log
+from ..errors import DucoError, ServiceError
+from ..hops import Mark, Which
+from ..iothub.service import HubService
+from ..model import SECOND
+from ..topics import PARSED, RAW
+from . import loss, marks, stored
+from .agents import Agent, agent_of, sent
+from .stored import Epoch, Stored
+
+T = TypeVar("T")
+Machine = tuple[str, str]  # tenant, chassis_id
+
+READERS = ((RAW.name, "processor"), (PARSED.name, "distributor"))  # in the order a message passes them
+PIPELINES = ("ingestor", "processor", "distributor")
+QUIET = 300 * SECOND  # without a count from the hub: a report this old is of what has long passed the ingestor
+MOST_RUNS = 20  # of lost numbers that are named, of each machine
+NO_COUNT = "this IoT hub keeps no count of each device's messages, so this hop is left out"
+NO_HUB = "DUCO_HUB is not set: what the hub has is not known here, and gaps in what machines send count as in flight"
+UNSEEN = "its agent has sent {} messages of which the store has none: it may be younger than they are"
+UNJUDGED = "the agents' reports cannot be read, so gaps in what they send now count as in flight and not as lost"
+
+
+class Addresses(Protocol):
+    """Settings, as far as they matter here."""
+
+    @property
+    def hub(self) -> str: ...
+    @property
+    def hub_ca(self) -> str: ...
+    @property
+    def log_url(self) -> str: ...
+    @property
+    def store_url(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was read; None where it could not be."""
+
+    agents: list[Agent] | None = None
+    hub: dict[Which, Mark] | None = None
+    hops: dict[str, dict[Which, Mark]] | None = None
+    lag: dict[str, int] | None = None
+    pulses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stored: Stored | None = None
+    troubles: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def read(addresses: Addresses) -> dict[str, Any]:
+    """Everything as JSON types; see :func:`report` for the keys. Raises: ServiceError when no part answers."""
+    seen = look(addresses)
+    if seen.stored is None and seen.lag is None and seen.agents is None:
+        raise ServiceError("nothing answers: " + "; ".join(seen.troubles.values()))
+    return report(seen, time.time_ns() // 1000)
+
+
+# --- reading
+
+
+def look(addresses: Addresses) -> Seen:
+    seen = Seen()
+    if addresses.hub:
+        _attempt(seen, "hub", lambda: _look_at_hub(seen, addresses))
+    else:
+        seen.notes["hub"] = NO_HUB
+    _attempt(seen, "log", lambda: asyncio.run(_look_at_log(seen, addresses.log_url)))
+    reports = {Epoch(a.tenant, a.chassis_id, a.report.epoch): a.report.minted for a in seen.agents or () if a.report}
+    seen.stored = _attempt(seen, "store", lambda: stored.read(addresses.store_url, reports))
+    if seen.agents is None and seen.stored is not None and addresses.hub:
+        seen.troubles["agents"] = UNJUDGED
+    return seen
+
+
+def _attempt(seen: Seen, section: str, reading: Callable[[], T]) -> T | None:
+    try:
+        return reading()
+    except DucoError as error:
+        seen.troubles[section] = str(error)
+        return None
+
+
+def _look_at_hub(seen: Seen, addresses: Addresses) -> None:
+    with HubService(addresses.hub, addresses.hub_ca) as hub:
+        seen.agents = [agent_of(twin, addresses.tenant) for twin in hub.twins()]
+        tenants = {agent.chassis_id: agent.tenant for agent in seen.agents}
+        seen.hub = marks.of_hub(hub, tenants, addresses.tenant)
+        if seen.hub is None:
+            seen.notes["hub"] = NO_COUNT
+
+
+async def _look_at_log(seen: Seen, log_url: str) -> None:
+    found = await hops.read(log_url)
+    seen.lag = {group: await redis_log.lag(log_url, topic, group) for topic, group in READERS}
+    beats = {name: await pulse.read(name, log_url) for name in PIPELINES}
+    seen.hops, seen.pulses = found, {name: beat for name, beat in beats.items() if beat}
+
+
+# --- judging
+
+
+def report(seen: Seen, now: int) -> dict[str, Any]:
+    """Keys: ``at`` (µs UTC), ``lost``, ``in_flight``, ``explained``, ``duplicates``, ``redelivered``,
+    ``dead_letters`` (by reason), ``drops`` (by machine and reason; ``realtime``: not shown live, but stored),
+    ``hops``, ``machines``, ``lag`` (by group), ``pulses``, ``troubles`` and ``notes`` (sentences by section).
+
+    ``lost``, ``duplicates`` and what else needs a part that is away are None.
+    """
+    machines = _machines(seen, now)
+    return {
+        "at": now,
+        **{name: _total(seen, machines, name) for name in ("lost", "in_flight", "explained")},
+        "duplicates": seen.stored.doubled if seen.stored else None,
+        "redelivered": _redelivered(seen, sum(machine.get("lost", 0) for machine in machines)),
+        "dead_letters": _reasons(seen.stored) if seen.stored else None,
+        "drops": {
+            "machines": {m["chassis_id"]: m["drops"] for m in machines if m.get("drops")},
+            "realtime": seen.pulses.get("ingestor", {}).get("realtime_dropped", 0),
+        },
+        "hops": [entry for name, found in _hops(seen).items() for entry in marks.as_json(name, found, now)]
+        + _samples(seen.stored),
+        "machines": machines,
+        "lag": seen.lag or {},
+        "pulses": seen.pulses,
+        "troubles": seen.troubles,
+        "notes": seen.notes,
+    }
+
+
+def _hops(seen: Seen) -> dict[str, marks.Marks]:
+    known: dict[str, marks.Marks | None] = {
+        "sent": sent(seen.agents) if seen.agents is not None else None,
+        "hub": seen.hub,
+        **(seen.hops or {}),
+        "stored": seen.stored.marks if seen.stored else None,
+    }
+    return {name: found for name in marks.ORDER if (found := known.get(name)) is not None}
+
+
+def _samples(found: Stored | None) -> list[dict[str, Any]]:
+    return [{"name": "samples", "msg_type": "vehicle_can", "count": found.samples, "machines": []}] if found else []
+
+
+def _machines(seen: Seen, now: int) -> list[dict[str, Any]]:
+    """One of each that is stored or known to the hub, in order."""
+    agents = {(a.tenant, a.chassis_id): a for a in seen.agents or ()}
+    held = marks.of_machines(seen.stored.marks) if seen.stored else {}
+    found = []
+    for key in sorted({*agents, *held}):
+        agent, mark = agents.get(key), held.get(key)
+        newest = {"messages": mark.count if mark else 0, "age_s": marks.age(mark.ts, now) if mark else None}
+        said = agent.facts() if agent else {"connected": None}
+        found.append({"tenant": key[0], "chassis_id": key[1], **newest, **said, **_judged(seen, key, agent, now)})
+    return found
+
+
+def _judged(seen: Seen, key: Machine, agent: Agent | None, now: int) -> dict[str, Any]:
+    """Loss of one machine over all its epochs. Letters without a readable id explain as many gaps as they are."""
+    if seen.stored is None:
+        return {}
+    drained = _is_drained(seen, agent, now)
+    epochs = [where for where in seen.stored.held if where[:2] == key]
+    verdicts = [_verdict(seen, where, agent, drained) for where in epochs]
+    dead = seen.stored.dead.get(key)
+    lost, nameless = sum(v.lost for v in verdicts), dead.nameless if dead else 0
+    unseen = _unseen(seen.stored, agent)
+    runs = [f"{where.epoch}:{run}" for where, v in zip(epochs, verdicts, strict=True) for run in v.runs]
+    return {
+        "lost": max(lost - nameless, 0),
+        "in_flight": sum(v.in_flight for v in verdicts) + unseen,
+        "explained": sum(v.explained for v in verdicts) + min(lost, nameless),
+        "missing": runs[:MOST_RUNS],
+        "dead_letters": sum(dead.reasons.values()) if dead else 0,
+        "note": UNSEEN.format(unseen) if unseen and drained else None,
+    }
+
+
+def _unseen(found: Stored, agent: Agent | None) -> int:
+    """How many numbers the agent has given of which none is stored: there is no first one to count a loss from."""
+    said = agent.report if agent else None
+    where = Epoch(agent.tenant, agent.chassis_id, said.epoch) if agent and said else None
+    return said.minted if said and where not in found.held else 0
+
+
+def _verdict(seen: Seen, where: Epoch, agent: Agent | None, drained: bool) -> loss.Verdict:
+    assert seen.stored is not None
+    held, said = seen.stored.held[where], agent.report if agent else None
+    if said is not None and said.epoch != where.epoch:
+        said = None  # the queue that minted this epoch is gone, or it never was an agent's
+    if seen.agents is None and where.epoch == _newest_epoch(seen.stored, where):
+        said = loss.Report(where.epoch, held.last, None)
+    gaps, explained = seen.stored.gaps.get(where, []), seen.stored.explained.get(where, ())
+    return loss.judge(held, gaps, said, drained, explained)
+
+
+def _newest_epoch(found: Stored, where: Epoch) -> int:
+    return marks.of_machines(found.marks)[where.tenant, where.chassis_id].epoch
+
+
+def _is_drained(seen: Seen, agent: Agent | None, now: int) -> bool:
+    """Whether all that the hub has of a machine is through the processor: nothing is on the way to the store."""
+    if agent is None or seen.lag is None or seen.hops is None or seen.lag["processor"]:
+        return False
+    if seen.hub is None:  # Azure's
+        return bool(agent.at) and now - agent.at > QUIET and seen.pulses.get("ingestor", {}).get("behind") == 0
+    machine = agent.tenant, agent.chassis_id
+    return marks.highest(seen.hops["raw"], *machine) >= marks.highest(seen.hub, *machine)
+
+
+# --- sums
+
+
+def _total(seen: Seen, machines: list[dict[str, Any]], name: str) -> int | None:
+    return sum(machine[name] for machine in machines) if seen.stored else None
+
+
+def _redelivered(seen: Seen, lost: int) -> int | None:
+    """How many more messages passed the processor than are stored and were lost: delivered again, stored once."""
+    if seen.stored is None or seen.hops is None:
+        return None
+    passed, kept = (sum(m.count for m in found.values()) for found in (seen.hops["parsed"], seen.stored.marks))
+    return max(passed - kept - lost, 0)
+
+
+def _reasons(found: Stored) -> dict[str, int]:
+    reasons: dict[str, int] = {}
+    for dead in found.dead.values():
+        for reason, count in dead.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    return dict(sorted(reasons.items()))

@@ -1,0 +1,66 @@
+"""What a report says, in few words: for the shell and the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Counts = dict[str, dict[tuple[str, str], int]]
+
+
+def counts(hops: Sequence[Mapping[str, Any]]) -> Counts:
+    """The highest number of each hop and machine, over all msgTypes, in the epoch its agent is in.
+
+    A hop that has seen another epoch last (an import, a past written later) is left out.
+    """
+    epochs = {_key(m): m["epoch"] for hop in hops if hop["name"] == "sent" for m in hop["machines"]}
+    found: Counts = {}
+    for hop in hops:
+        row = found.setdefault(hop["name"], {})
+        for machine in hop["machines"]:
+            key = _key(machine)
+            if machine["epoch"] == epochs.get(key, machine["epoch"]):
+                row[key] = max(row.get(key, 0), machine["seq"])
+    return {name: row for name, row in found.items() if row}
+
+
+def _key(machine: Mapping[str, Any]) -> tuple[str, str]:
+    return machine["tenant"], machine["chassis_id"]
+
+
+def in_words(seconds: float | None) -> str:
+    """An age: ``3 s``, ``5 min``, ``2.5 h``, ``4 days``; "–" for none."""
+    if seconds is None:
+        return "–"
+    if seconds < 120:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.0f} days"
+
+
+def state_of(machine: Mapping[str, Any]) -> str:
+    """What its agent is doing; "" for a machine that has none."""
+    if machine["connected"] is None:
+        return ""
+    words = [machine["state"] or "has not reported", *(["realtime"] if machine["realtime"] else [])]
+    waiting = [f"{machine['waiting']:,} waiting"] if machine["waiting"] else []
+    return ", ".join([*([] if machine["connected"] else ["offline"]), *words, *waiting])
+
+
+def sentences(found: Mapping[str, Any]) -> Iterator[str]:
+    """What troubles the whole and each machine, and what was left out, worst first."""
+    yield from (f"{section}: {said}" for section, said in found["troubles"].items())
+    for machine in found["machines"]:
+        name = machine["chassis_id"]
+        if machine.get("lost"):
+            yield f"{name} lost {machine['lost']:,} of its messages: {', '.join(machine['missing'])}"
+        if machine.get("trouble"):
+            yield f"{name}: {machine['trouble']}"
+        if machine.get("note"):
+            yield f"{name}: {machine['note']}"
+        if machine.get("drops"):
+            yield f"{name} dropped: {', '.join(f'{reason} {count:,}' for reason, count in machine['drops'].items())}"
+    if found["drops"]["realtime"]:
+        yield f"{found['drops']['realtime']:,} messages were not shown live; they are stored"
+    yield from (f"{section}: {said}" for section, said in found["notes"].items())
