@@ -8,7 +8,7 @@ import numpy as np
 
 from duco_workbench.j1939 import DM1, single_frame_rows, source_name, transport_rows
 from duco_workbench.j1939.dm1 import lamps, read
-from duco_workbench.j1939.transport import TIMEOUT, LongMessage, reassemble
+from duco_workbench.j1939.transport import LongMessage, reassemble
 from duco_workbench.model import SECOND, Flag, FrameBatch
 from duco_workbench.wire import Code, Dtcs
 
@@ -108,9 +108,8 @@ class Conversations:
         return found
 
     def _go_on(self, key: tuple[str, int, int], new: FrameBatch) -> list[tuple[str, LongMessage]]:
-        new = new.of(key[0])
         before = self._open.pop(key, None)
-        if before is not None and abs(int(new.ts[0]) - int(before.ts[-1])) <= TIMEOUT:
+        if before is not None:
             new = FrameBatch.concat([before, new])
         messages, counts = reassemble(new)
         if counts["tp_unfinished"]:

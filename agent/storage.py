@@ -56,6 +56,7 @@ class Storage:
             db.execute("PRAGMA locking_mode = EXCLUSIVE")  # and no shared memory beside the file
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA secure_delete = OFF")  # else all that is deleted is written over
             db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             db.execute(f"PRAGMA journal_size_limit = {2 * LOG_PAGES * PAGE}")
             db.execute("PRAGMA cache_size = -2000")

@@ -279,7 +279,17 @@ def test_down_drains_within_ten_seconds_and_up_resumes(stack: Settings) -> None:
     assert "stopped: log" in told
     assert "SIGKILL" not in told.rpartition("waiting for")[2]  # what a part gets that has not drained after 9 s
     environment = {f"DUCO_{k.upper()}": str(v) for k, v in stack.model_dump(mode="json").items()}
-    command = [sys.executable, "-m", "duco_workbench.cli", "up", "--detach", "--machines", "1", "--data", str(stack.data)]
+    command = [
+        sys.executable,
+        "-m",
+        "duco_workbench.cli",
+        "up",
+        "--detach",
+        "--machines",
+        "1",
+        "--data",
+        str(stack.data),
+    ]
     assert subprocess.run(command, env=os.environ | environment, timeout=120).returncode == 0
     eventually(lambda: not any(status(stack)["lag"].values()))
     after = status(stack)

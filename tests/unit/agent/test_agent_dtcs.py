@@ -8,7 +8,7 @@ import pytest
 from agent_frames import T, batch
 
 from agent.drafts import Draft
-from agent.dtcs import DtcWatcher
+from agent.dtcs import MOST_OPEN, Conversations, DtcWatcher
 from duco_workbench import wire
 from duco_workbench.j1939.dm1 import dtcs
 from duco_workbench.model import SECOND, FrameBatch
@@ -129,6 +129,23 @@ def test_a_session_that_falls_silent_is_given_up() -> None:
     assert len(watcher.on_frames(batch(*((ts + SECOND, n, d) for ts, n, d in late)))) == 1
 
 
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_a_message_is_given_once_whatever_follows_it_in_its_batch(cut: int) -> None:
+    rows = [*bam(THREE), *bam(RED + code(7, 7) + code(8, 8), SECOND)]
+    conversations = Conversations()
+    found = conversations.add(batch(*rows[:cut])) + [m for row in rows[cut:] for m in conversations.add(batch(row))]
+    assert [m.data for _, m in found] == [THREE, RED + code(7, 7) + code(8, 8)]
+
+
+def test_a_receiver_that_asks_to_wait_for_ever_is_not_hoarded() -> None:
+    conversations = Conversations()
+    conversations.add(batch((0, 0x9CECF900, bytes([16, 14, 0, 2, 255, 0xCA, 0xFE, 0]))))
+    hold = bytes([17, 0, 255, 255, 255, 0xCA, 0xFE, 0])
+    for i in range(0, 3000, 100):
+        conversations.add(batch(*((i * 1000 + j, 0x9CEC00F9, hold) for j in range(100))))
+    assert sum(map(len, conversations._open.values())) <= MOST_OPEN
+
+
 def test_the_decoder_reads_the_same_codes_of_the_same_time_and_lamps() -> None:
     """So that the row of the message and the row of the frame are one."""
     rows = sorted([*bam(THREE, 0, 1), dm1(b"\x54\x10" + code(91, 2, 127), 40, 2), *bam(THREE, SECOND, 4)])
@@ -160,4 +177,4 @@ def test_noise_is_borne_and_not_hoarded() -> None:
         rows = [(i * 1000 + j, int(n), random.integers(0, 256, 8, np.uint8).tobytes()) for j, n in enumerate(ids)]
         for draft in watcher.on_frames(batch(*rows)):
             assert msgspec.convert(msgspec.to_builtins(draft.payload), wire.Dtcs) == draft.payload
-    assert sum(map(len, watcher._conversations._open.values())) <= 3 * 1024
+    assert sum(map(len, watcher._conversations._open.values())) <= 3 * MOST_OPEN

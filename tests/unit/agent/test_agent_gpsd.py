@@ -115,7 +115,8 @@ async def test_a_report_becomes_a_position_in_our_units_and_tells_the_time(daemo
 
 async def test_no_fix_no_position(daemon: Daemon) -> None:
     two_d = TPV.replace(b'"mode":3', b'"mode":2')
-    daemon.lines = [NO_FIX, NO_FIX.replace(b"1", b"0"), b'{"class":"TPV","mode":3}\r\n', OLD_SKY, two_d]
+    stale = TPV.replace(b'"mode":3', b'"mode":1')
+    daemon.lines = [NO_FIX, stale, b'{"class":"TPV","mode":3}\r\n', OLD_SKY, two_d]
     running = Running(Gpsd(port=daemon.port, clock=Clock()))
     await running.until(lambda: running.of("vehicle_position"))
     (draft,) = running.of("vehicle_position")
