@@ -78,9 +78,11 @@ class CanBus:
         return self._refused + self._dropped_before + self._dropped_now
 
     def open(self) -> None:
-        self._stop.clear()
+        self._stop = threading.Event()  # its own for each thread: one that hangs in a driver must not begin again
         self._state = OPENING
-        self._thread = threading.Thread(target=self._keep_open, name=f"bus {self.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._keep_open, args=(self._stop,), name=f"bus {self.name}", daemon=True
+        )
         self._thread.start()
 
     def read(self) -> FrameBatch:
@@ -93,28 +95,28 @@ class CanBus:
             self._thread.join(4 * WAIT)
         self._state = f"{self.name}: closed"
 
-    def _keep_open(self) -> None:
+    def _keep_open(self, stop: threading.Event) -> None:
         """The thread. Whatever a driver raises, the bus is tried again: nobody is there to start it anew."""
         backoff = Backoff()
-        while not self._stop.is_set():
+        while not stop.is_set():
             try:
                 with self._opener(**self._arguments) as bus:
                     backoff.begin()
-                    self._receive(bus)
+                    self._receive(bus, stop)
             except Exception as error:
                 self._say(f"{self.name}: {self._where} is away: {in_words(error)}; it is tried again until it is back")
-                self._stop.wait(backoff.pause())
+                stop.wait(backoff.pause())
 
-    def _receive(self, bus: can.BusABC) -> None:
+    def _receive(self, bus: can.BusABC, stop: threading.Event) -> None:
         """Until told to stop. Raises: what the driver raises when the bus goes away."""
         queue = KernelQueue(_fileno(bus))
         wait = 0.0  # an interface that is down opens well and fails at the first look
         try:
-            while not self._stop.is_set():
+            while not stop.is_set():
                 self._collect(bus, wait)
                 self._say("up")
                 self._dropped_now = queue.dropped()
-                self._stop.wait(self._pause)
+                stop.wait(self._pause)
                 wait = WAIT
         finally:
             self._dropped_before, self._dropped_now = self._dropped_before + queue.dropped(), 0

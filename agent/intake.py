@@ -78,7 +78,7 @@ class Intake:
             finally:
                 server.close()
                 for writer in self._clients:
-                    writer.close()
+                    writer.transport.abort()  # one that does not read its answers would never close
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, emit: Emit) -> None:
         """One client, until it goes or sends a line without end."""

@@ -82,15 +82,19 @@ def _table(*columns: str) -> Table:
 
 
 def _process_table(processes: dict[str, Any]) -> Table:
+    from rich.markup import escape
+
     table = _table("process", "state", "")
     for name, process in processes.items():
         style = None if process["state"] in ("RUNNING", "EXITED") else "red"
-        table.add_row(name, process["state"].lower(), process["said"], style=style)
+        table.add_row(name, process["state"].lower(), escape(process["said"]), style=style)
     return table
 
 
 def _machine_table(found: dict[str, Any]) -> Table:
     """The highest number of a machine at each hop, how old its newest stored message is, what was lost."""
+    from rich.markup import escape
+
     counts = health.counts(found["hops"])
     names = [name for name in SHORT if name in counts]
     table = _table("machine", *(SHORT[name] for name in names), "newest", "lost", "agent")
@@ -101,21 +105,20 @@ def _machine_table(found: dict[str, Any]) -> Table:
         hops = (f"{counts[name][key]:,}" if key in counts[name] else "–" for name in names)
         lost = machine.get("lost")
         mark = "–" if lost is None else f"[red]{lost:,}[/]" if lost else "0"
-        table.add_row(machine["chassis_id"], *hops, health.in_words(machine["age_s"]), mark, health.state_of(machine))
+        agent = escape(health.state_of(machine))
+        table.add_row(escape(machine["chassis_id"]), *hops, health.in_words(machine["age_s"]), mark, agent)
     return table
 
 
 def _verdict(found: dict[str, Any]) -> str:
     if found["lost"] is None:
         return "lost [yellow]not known[/]: the store cannot be read"
-    parts = [("lost", found["lost"]), ("doubled", found["duplicates"]), ("dead letters", found["dead_letters"])]
-    words = []
-    for name, what in parts:
-        count = sum(what.values()) if isinstance(what, dict) else what
-        reasons = f" ({', '.join(f'{k} {v:,}' for k, v in what.items())})" if isinstance(what, dict) and what else ""
-        words.append(f"{name} [{'red' if count else 'green'}]{count:,}[/]{reasons}")
-    beside = f"in flight {found['in_flight']:,}   explained {found['explained']:,}   redelivered "
-    return "   ".join([*words, beside + (f"{found['redelivered']:,}" if found["redelivered"] is not None else "–")])
+    dead = found["dead_letters"]
+    counted = {"lost": found["lost"], "doubled": found["duplicates"], "dead letters": sum(dead.values())}
+    words = [f"{name} [{'red' if count else 'green'}]{count:,}[/]" for name, count in counted.items()]
+    words[-1] += f" ({', '.join(f'{reason} {count:,}' for reason, count in dead.items())})" if dead else ""
+    beside = {name: found[name] for name in ("in_flight", "explained", "redelivered") if found[name] is not None}
+    return "   ".join([*words, *(f"{name.replace('_', ' ')} {count:,}" for name, count in beside.items())])
 
 
 def _totals(found: dict[str, Any]) -> str:

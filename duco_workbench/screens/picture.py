@@ -129,22 +129,24 @@ def _seen(
 
 
 def _with_stored(picture: Picture, store: Store, live: Samples, newest: int) -> Samples:
-    """``live``, and what the store has of the two minutes before the newest reading. It is asked a little into what is
-    live: if it knows that already, nothing is missing in between."""
+    """``live``, and what the store has of the two minutes before the newest reading: before the live part and in its
+    gaps. It is asked a little into what is live: if it knows that already, nothing is missing in between."""
     end = max(int(live.ts.max(initial=0)), newest) + 1
     start = end - WINDOW_S * SECOND
     oldest = int(live.ts.min(initial=end))
     picture.runs.take(picture.entries, 0, time.monotonic())
+    gaps = picture.runs.gaps(start)
+    stop = max([oldest, *(run.begin for run in gaps)])
     signals = sorted({signal for signal, _ in picture.drawn})
-    if not signals or picture.missing or oldest <= start:
+    if not signals or picture.missing or stop <= start:
         return live
+    first = start if oldest > start or not gaps else max(start, gaps[0].left - AROUND)
     try:
-        stored = store.samples(picture.machine, signals, start, min(end, oldest + AROUND))
+        stored = store.samples(picture.machine, signals, first, min(end, stop + AROUND))
     except DucoError as error:
         picture.missing = short(str(error))
         return live
-    for run in picture.runs.gaps(start)[:1]:
-        run.left = min(int(stored.ts.max(initial=0)), run.begin)
+    for run in gaps:
         if shows(stored, run.witness(picture.drawn)):
             run.settle()
     return merge([live, stored])

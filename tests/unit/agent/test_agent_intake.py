@@ -211,8 +211,15 @@ async def test_stopping_closes_the_door_and_the_clients() -> None:
     await agent.until("can hand over")
     client = await Client.of(agent)
     await client.hand("vehicle_event", {"name": "a"})
+    rude = await Client.of(agent)
+    rude.writer.write(b"no json\n" * 20_000)  # and its answers are not read
+    await rude.writer.drain()
     await agent.stop()
     assert await client.answer() == {}
+    async with asyncio.timeout(PATIENCE):
+        while agent.intake._clients:
+            await asyncio.sleep(0.005)
+    rude.writer.transport.abort()
     with pytest.raises(OSError, match=r"refused|failed"):
         await Client.of(agent)
 
