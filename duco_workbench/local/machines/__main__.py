@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from agent.agent import Agent
-
 from agent.config import Config, Gnss, Hub, Key, Performance, Queue
 from agent.config import Machine as Identity
 
