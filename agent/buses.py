@@ -18,10 +18,10 @@ from duco_workbench.model import FrameBatch
 
 from .bus_time import BusTime
 from .columns import Columns, batch
+from .drafts import OPENING
 from .kernel_queue import KernelQueue
 from .peers import Backoff, in_words, now
 
-OPENING = "opening"  # the state until a bus is up, or is known to be away
 CAPACITY = 1 << 16  # frames; some 15 s of a full bus at 500 kbit/s
 WAIT = 0.25  # seconds for a frame, before looking whether to stop
 # Interfaces that queue frames with their times: a pause between two looks costs no precision, and saves a change of

@@ -9,7 +9,7 @@ from typing import Any
 
 from duco_workbench.model import FrameBatch
 
-from .drafts import Collector, Draft, Emit, FrameSource, FrameWatcher
+from .drafts import OPENING, Collector, Draft, Emit, FrameSource, FrameWatcher
 
 AGAIN_S = 5.0  # until a collector that failed is started anew
 
@@ -87,7 +87,7 @@ class Buses:
 
     def _look_at(self, source: FrameSource) -> None:
         state, before = source.state, self._states.get(source.name, "up")
-        if state != before:
+        if state not in (before, OPENING):
             self._states[source.name] = state
             name = "bus_up" if state == "up" else "bus_over" if source.ended else "bus_down"
             severity = "warning" if name == "bus_down" else "info"

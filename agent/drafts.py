@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 from duco_workbench.model import FrameBatch
 
+OPENING = "opening"  # a source's state until it is up, or known to be away
+
 Emit = Callable[["Draft"], None]  # returns at once; what is handed over is the agent's from then on
 
 
@@ -58,5 +60,5 @@ class FrameSource(Protocol):
 
     @property
     def state(self) -> str:
-        """``"up"``, or a sentence that says what is wrong."""
+        """``"up"``, OPENING, or a sentence that says what is wrong."""
         ...

@@ -11,8 +11,8 @@ import can
 
 from duco_workbench.model import SECOND, FrameBatch, bus_name
 
-from .buses import OPENING
 from .columns import Columns, batch
+from .drafts import OPENING
 from .peers import now
 
 MOST = 1 << 14  # frames of one read; the rest comes with the next

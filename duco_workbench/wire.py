@@ -135,7 +135,7 @@ def _read(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise DataError("bad_envelope", str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # nested beyond reason, the last
         raise DataError("malformed_json", str(error)) from None
 
 

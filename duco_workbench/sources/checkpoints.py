@@ -59,7 +59,8 @@ def _blobs(setting: str) -> CheckpointStore:
     try:
         from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-        return BlobCheckpointStore.from_connection_string(connection, containers[0])
+        blobs: CheckpointStore = BlobCheckpointStore.from_connection_string(connection, containers[0])
+        return blobs
     except ImportError as error:
         raise ConfigError(
             f"DUCO_HUB_CHECKPOINTS: Blob checkpoints need the extra `azure` ({error}): "

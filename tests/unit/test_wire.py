@@ -100,9 +100,10 @@ def test_bad_input_has_its_own_reason(reason: str) -> None:
         (golden("vehicle_event").replace(str(T).encode(), b"1" + b"0" * 30), "bad_envelope"),
         (block(t0=10**30), "bad_payload"),
         (block(n=-1), "bad_payload"),
+        (golden("vehicle_event").replace(b'"payload":', b'"payload":' + b"[" * 100_000), "malformed_json"),
     ],
 )
-def test_numbers_no_column_holds_are_refused(body: bytes, reason: str) -> None:
+def test_what_no_column_and_no_stack_holds_is_refused(body: bytes, reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         wire.decode(body)
 
