@@ -27,6 +27,7 @@ from agent.keeper import Keeper
 from agent.queue import Queue
 from agent.uplink import Uplink
 from duco_workbench import wire
+from duco_workbench.local.hub import connection as hub_limits
 
 KEY = base64.b64encode(b"a key of our own that fits").decode()
 PATIENCE = 40.0  # seconds; only ends what hangs
@@ -292,6 +293,23 @@ async def test_two_agents_on_one_identity_are_named_and_both_lose_nothing(
             await one.sent()
             await other.sent()
         await eventually(lambda: one.uplink.state == "online" and one.uplink.trouble is None, "alone, and well again")
+
+
+async def test_a_message_the_hub_cannot_take_is_found_and_set_aside(
+    hub: HubThread, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real limit is checked before; this hub takes less than it should."""
+    monkeypatch.setattr(hub_limits, "MAX_MESSAGE", 5000)
+    async with connect() as sender:
+        await sender.put(5)
+        await sender.put(1, size=6000)
+        await sender.put(5)
+        await sender.sent()
+        seqs = arrived(hub, sender)
+        assert list(dict.fromkeys(seqs)) == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
+        assert sender.keeper.counts.drops == {"too_large": 1}
+    drop = wire.decode(hub.messages(sender.config.machine.chassis_id)[-1].body).payload
+    assert (drop.name, drop.data["messages"]) == ("drop", [f"{sender_id(sender)}:{sender.keeper.counts.epoch}:6"])
 
 
 def sender_id(sender: Sender) -> str:
