@@ -55,7 +55,7 @@ $(VENV)/test: requirements-test.lock $(VENV)/workbench
 lock: | $(VENV)/bin/python            ## new versions within the bounds of pyproject.toml: names, versions, hashes
 	$(PIP) install uv
 	$(BIN)/uv pip compile $(LOCK) --extra workbench --upgrade -o requirements.lock
-	$(BIN)/uv pip compile $(LOCK) --extra workbench --extra test -c requirements.lock -o requirements-test.lock
+	$(BIN)/uv pip compile $(LOCK) --extra workbench --extra azure --extra test -c requirements.lock -o requirements-test.lock
 LOCK := pyproject.toml --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-header --no-annotate
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from azure.iot.device import Message, MethodRequest, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient
 
+from . import paho
 from .config import Hub, connection_parts, read_ca
 from .queue import Waiting
 from .trouble import LinkLost, diagnose
@@ -22,6 +24,8 @@ CONNECT_S = 40.0  # TCP, TLS and the hub's answer; the client itself gives up ea
 CLOSE_S = 60.0  # a client with data that nobody takes waits for its keep-alive to end
 LIFE_S = 3300.0  # its token lasts an hour; a new connection is cheaper than a token renewed under messages in flight
 REPORT_S = 20.0
+
+paho.mend()
 
 OnMethod = Callable[[str, Any], tuple[int, dict[str, Any]]]
 
@@ -89,10 +93,10 @@ class Link:
         """End the client and its threads, whatever state it is in."""
         client, self._client = self._client, None
         self.lost.set()
+        ends = time.monotonic() + CLOSE_S
         for _ in range(3):  # it raises when it was just being disconnected, and then it has not ended
-            if client is not None and not await self._shut_down(client):
-                continue
-            return
+            if client is None or time.monotonic() > ends or await self._shut_down(client):
+                return
 
     async def _shut_down(self, client: IoTHubDeviceClient) -> bool:
         try:

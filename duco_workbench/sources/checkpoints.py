@@ -59,8 +59,7 @@ def _blobs(setting: str) -> CheckpointStore:
     try:
         from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-        blobs: CheckpointStore = BlobCheckpointStore.from_connection_string(connection, containers[0])
-        return blobs
+        return BlobCheckpointStore.from_connection_string(connection, containers[0])
     except ImportError as error:
         raise ConfigError(
             f"DUCO_HUB_CHECKPOINTS: Blob checkpoints need the extra `azure` ({error}): "

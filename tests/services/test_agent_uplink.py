@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import trustme
 from hub_kit import HubThread, free_address, running_hub
+from paho.mqtt import client as mqtt
 
 from agent import uplink as module
 from agent.clock import AgentClock
@@ -293,6 +294,19 @@ async def test_two_agents_on_one_identity_are_named_and_both_lose_nothing(
             await one.sent()
             await other.sent()
         await eventually(lambda: one.uplink.state == "online" and one.uplink.trouble is None, "alone, and well again")
+
+
+def test_an_end_of_tls_without_a_farewell_is_a_lost_connection() -> None:
+    """Else the client's thread ends of it, and the link is silent until a message times out."""
+
+    class Torn:
+        def send(self, data: bytes) -> int:
+            raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+
+    client = mqtt.Client("truck")
+    client._sock = Torn()
+    with pytest.raises(ConnectionResetError, match="EOF occurred"):
+        client._sock_send(b"x")
 
 
 async def test_a_message_the_hub_cannot_take_is_found_and_set_aside(
