@@ -176,7 +176,7 @@ class Uplink:
         before = self._suspect[1] if self._suspect and self._suspect[0] == seq else 0
         self._suspect = (seq, before + (len(flying) == 1))
         if self._suspect[1] >= POISON_AFTER:
-            self._suspect = None
+            self._suspect, self._short = None, 0
             await self._keeper.set_aside(seq)
 
     def _note(self, trouble: Trouble, lasted_s: float) -> None:
