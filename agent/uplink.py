@@ -46,6 +46,7 @@ class Uplink:
         self._link: Link | None = None
         self._wait_s = self._options.retry_first_s
         self._short = 0  # connections in a row that ended soon after they began
+        self._careful: set[int] = set()  # in flight when a connection ended: while one is left, each is sent alone
         self._suspect: tuple[int, int] | None = None  # a message, and how often the connection ended on it
         self._since = 0.0
         self._last_trouble: Trouble | None = None
@@ -112,7 +113,6 @@ class Uplink:
     async def _pump(self, link: Link) -> None:
         flying: Flying = {}
         wakers = {asyncio.create_task(link.lost.wait()), asyncio.create_task(self._keeper.filled.wait())}
-        acknowledged = 0
         try:
             while not link.lost.is_set():
                 is_old = time.monotonic() - self._since > LIFE_S
@@ -122,13 +122,13 @@ class Uplink:
                     await self._launch(link, flying)
                 self.idle.clear() if flying else self.idle.set()
                 await asyncio.wait({*flying, *wakers}, timeout=LIFE_S / 60, return_when=asyncio.FIRST_COMPLETED)
-                acknowledged += await self._land(flying)
+                await self._land(flying)
                 if any(waker.done() for waker in wakers) and not link.lost.is_set():
                     wakers = {w for w in wakers if not w.done()} | {asyncio.create_task(self._keeper.filled.wait())}
             raise LinkLost(Trouble("closed", f"{link.host} closed the connection"))
         except LinkLost as lost:
-            if not acknowledged and lost.trouble.kind == "closed":
-                await self._suspect_oldest(flying)
+            if lost.trouble.kind == "closed":
+                await self._suspect_one({message.seq for message in flying.values()})
             raise
         finally:
             for waker in wakers:
@@ -136,19 +136,22 @@ class Uplink:
 
     async def _launch(self, link: Link, flying: Flying) -> None:
         """Send the next ones, in order, as many as may be in flight."""
-        room = (1 if self._suspect else self._options.in_flight) - len(flying)
+        room = (1 if self._careful else self._options.in_flight) - len(flying)
         if room <= 0:
             return
         self._keeper.filled.clear()
-        for message in await self._keeper.take(room):
+        messages = await self._keeper.take(room)
+        if not messages and not flying:
+            self._careful.clear()
+        for message in messages:
             submitted = asyncio.Event()
             task = asyncio.create_task(link.send(message, self._options.send_timeout_s, submitted))
             task.add_done_callback(seen)
             flying[task] = message
             await submitted.wait()
 
-    async def _land(self, flying: Flying) -> int:
-        """Forget what is confirmed; how many. Raises: LinkLost when one was not."""
+    async def _land(self, flying: Flying) -> None:
+        """Forget what is confirmed. Raises: LinkLost when one was not."""
         landed = [task for task in flying if task.done()]
         errors = {flying[task].seq: task.exception() for task in landed if task.exception()}
         confirmed = [flying[task].seq for task in landed if not task.exception()]
@@ -156,7 +159,8 @@ class Uplink:
             if not isinstance(task.exception(), LinkLost):  # those stay, to be looked at
                 del flying[task]
         if confirmed:
-            self._suspect = None
+            self._careful.difference_update(confirmed)
+            self._suspect = None if self._suspect and self._suspect[0] in confirmed else self._suspect
             await self._keeper.done(confirmed)
         for seq, error in errors.items():
             if not isinstance(error, ValueError):
@@ -164,19 +168,20 @@ class Uplink:
                 raise error
             self._log.error("message %d cannot be sent: %s", seq, error)
             await self._keeper.set_aside(seq)
-        return len(confirmed)
 
     # --- what went wrong
 
-    async def _suspect_oldest(self, flying: Flying) -> None:
+    async def _suspect_one(self, seqs: set[int]) -> None:
         """A message the hub cannot take ends every connection; sent alone, it is found and set aside."""
-        if not flying:
+        self._careful |= seqs
+        if len(seqs) != 1:
             return
-        seq = min(message.seq for message in flying.values())
-        before = self._suspect[1] if self._suspect and self._suspect[0] == seq else 0
-        self._suspect = (seq, before + (len(flying) == 1))
-        if self._suspect[1] >= POISON_AFTER:
+        (seq,) = seqs
+        times = 1 + (self._suspect[1] if self._suspect and self._suspect[0] == seq else 0)
+        self._suspect = (seq, times)
+        if times >= POISON_AFTER:
             self._suspect, self._short = None, 0
+            self._careful.discard(seq)
             await self._keeper.set_aside(seq)
 
     def _note(self, trouble: Trouble, lasted_s: float) -> None:

@@ -303,6 +303,8 @@ def test_an_end_of_tls_without_a_farewell_is_a_lost_connection() -> None:
         def send(self, data: bytes) -> int:
             raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
 
+        def close(self) -> None: ...
+
     client = mqtt.Client("truck")
     client._sock = Torn()
     with pytest.raises(ConnectionResetError, match="EOF occurred"):

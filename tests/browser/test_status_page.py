@@ -1,0 +1,165 @@
+"""The status page in a real browser, over a real store, log and hub: what is wrong is seen, and nothing is fetched from
+outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from flow_kit import EPOCH, Flow
+from hub_kit import free_address, running_hub
+from playwright.sync_api import Page, sync_playwright
+
+from duco_workbench import testing
+from duco_workbench.local.store.process import running
+from duco_workbench.model import DeadLetter
+from duco_workbench.schema import migrate
+from duco_workbench.settings import Settings
+from duco_workbench.sinks.clickhouse import connect
+
+APP = Path(__file__).parents[2] / "apps" / "status.py"
+NETWORK = 16
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
+    """Three machines of which nothing is lost, and one that has a trouble to tell."""
+    folder = tmp_path_factory.mktemp("flow")
+    with (
+        running(folder / "store") as store,
+        testing.valkey(folder) as log_url,
+        running_hub(folder / "hub", free_address(NETWORK)) as hub,
+    ):
+        migrate(connect(store.url))
+        names = {"hub": hub.identity.hub, "hub_ca": str(hub.identity.ca)}
+        flow = Flow(Settings(log_url=log_url, store_url=store.url, data=folder, **names), hub)
+        for name in ("truck-1", "truck-2", "truck-3"):
+            flow.carry(name, range(1, 101))
+            flow.agent(name, queue={"seq": 100})
+        yield flow
+
+
+@pytest.fixture(scope="module")
+def page_url(flow: Flow) -> Iterator[str]:
+    """The app under plain ``panel serve``; no supervisor runs, as on a cluster."""
+    port = testing.free_port()
+    values = flow.settings.model_dump(mode="json", include={"hub", "hub_ca", "log_url", "store_url", "data"})
+    environment = {**os.environ, **{f"DUCO_{name.upper()}": value for name, value in values.items()}}
+    command = [sys.executable, "-m", "panel", "serve", str(APP), "--port", str(port), "--address", "127.0.0.1"]
+    with subprocess.Popen(command, env=environment) as server:
+        url = f"http://127.0.0.1:{port}/status"
+        try:
+            until(lambda: _answers(url), 60, "panel serve does not answer")
+            yield url
+        finally:
+            server.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=10).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def tab(chromium_path: str, page_url: str) -> Iterator[Page]:
+    """A tab that fails the test for any console error and any request to another place than the page's own."""
+    bad: list[str] = []
+    origin = page_url.rpartition("/")[0]
+    with sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path=chromium_path, args=arguments)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.on("console", lambda m: bad.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda e: bad.append(f"error: {e}"))
+        page.on("dialog", lambda d: bad.append(f"dialog: {d.message}"))
+        page.on("request", lambda r: None if _own(r.url, origin) else bad.append(f"request: {r.url}"))
+        page.on("websocket", lambda w: None if _own(w.url, origin) else bad.append(f"websocket: {w.url}"))
+        yield page
+        browser.close()
+    assert not bad
+
+
+def _own(url: str, origin: str) -> bool:
+    return url.startswith((origin, f"blob:{origin}", "data:", origin.replace("http://", "ws://")))
+
+
+def until(true: Callable[[], Any], seconds: float, otherwise: str) -> Any:
+    """What ``true`` gives once it gives something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := true():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(otherwise)
+
+
+def shown(tab: Page) -> dict[str, str]:
+    """The tiles: name -> number and kind."""
+    return {
+        str(tile.get_attribute("data-name")): f"{tile.locator('b').inner_text()} {tile.get_attribute('class')}"
+        for tile in tab.locator(".tile").all()
+    }
+
+
+def picture(tab: Page, name: str) -> None:
+    """Where DUCO_PICTURES says, for a person to look at."""
+    if folder := os.environ.get("DUCO_PICTURES"):
+        tab.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+def test_all_well_then_a_loss_a_dead_letter_and_a_trouble_are_seen(tab: Page, page_url: str, flow: Flow) -> None:
+    tab.goto(page_url)
+    until(lambda: shown(tab).get("lost") == "0 tile good", 60, "it does not say that nothing was lost")
+    assert shown(tab)["doubled"] == shown(tab)["dead letters"] == "0 tile good"
+    assert tab.locator(".badge b").inner_text() == "all well"
+    row = tab.locator(".machines tbody tr", has_text="truck-2")
+    assert [cell.inner_text() for cell in row.locator("td.number b").all()] == ["100"] * 6 + ["0"]
+    assert row.locator("a").get_attribute("href") == "live?machine=truck-2&tenant=demo"
+    picture(tab, "status-well")
+
+    flow.sql(f"DELETE FROM raw_data_cache_store WHERE message_id = 'truck-2:{EPOCH}:42'")
+    flow.refuse(DeadLetter(flow.message("truck-3", 7), "count_mismatch"))
+    flow.carry("truck-2", [101])  # later than its agent's report: the gap below it will not be filled
+    flow.carry("truck-3", range(101, 111), to=["raw"])
+    flow.behind(10)
+    flow.agent("truck-3", queue={"seq": 112, "depth": 2, "first": 111}, trouble=EVIL, realtime={"on": True})
+    until(lambda: shown(tab).get("lost") == "1 tile bad", 60, "it does not say that one was lost")
+    assert (shown(tab)["dead letters"], shown(tab)["behind"]) == ("1 tile bad", "10 tile plain")
+    assert tab.locator(".badge b").inner_text() == "trouble"
+    notices = tab.locator(".notice").all_inner_texts()
+    assert notices == [f"truck-2 lost 1 of its messages: {EPOCH}:42", f"truck-3: {EVIL}"]
+    assert "realtime, 2 waiting" in tab.locator(".machines tbody tr", has_text="truck-3").inner_text()
+    picture(tab, "status-trouble")
+
+
+def test_on_a_phone_in_the_dark_nothing_is_cut_off(tab: Page, page_url: str) -> None:
+    tab.set_viewport_size({"width": 412, "height": 915})
+    tab.goto(f"{page_url}?theme=dark")
+    until(lambda: tab.locator(".machines tbody tr").count() == 3, 60, "no machine is shown")
+    assert tab.evaluate("document.scrollingElement.scrollWidth") <= 412
+    ends = tab.locator(".machines td").evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().right)")
+    assert ends
+    assert max(ends) <= 412
+    picture(tab, "status-phone")
+
+
+def test_a_hub_that_is_away_is_said_beside_what_the_others_know(tab: Page, page_url: str, flow: Flow) -> None:
+    flow.hub.stop()
+    try:
+        tab.goto(page_url)
+        until(lambda: "hub: IoT hub at" in " ".join(tab.locator(".notice").all_inner_texts()), 60, "no word of the hub")
+        assert tab.locator(".machines tbody tr").count() == 3
+        assert shown(tab)["lost"] == "0 tile plain"  # not green: without the agents' reports nobody knows
+        picture(tab, "status-away")
+    finally:
+        flow.hub.start()
