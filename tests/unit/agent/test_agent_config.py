@@ -133,3 +133,10 @@ def test_the_mirror_shows_everything_but_keys(file: Path) -> None:
         }
     }
     assert shown["upload"]["seal_s"] == 10
+
+
+def test_what_the_readme_shows_is_a_configuration(file: Path) -> None:
+    readme = (Path(__file__).parents[3] / "agent" / "README.md").read_text()
+    shown = readme.partition("```toml\n")[2].partition("```")[0]
+    config = loaded(file, shown.replace("HostName=…", "HostName=a-hub").replace("Key=…", "Key=a2V5"))
+    assert [bus.interface for bus in config.bus] == ["socketcan", "pcan"]
