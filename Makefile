@@ -29,6 +29,7 @@ notebooks: $(VENV)/test
 
 bench: $(VENV)/test                   ## ratios against peers, in one run
 	$(BIN)/python tests/bench/bench_decode.py
+	$(BIN)/python tests/bench/bench_agent.py
 
 chromium:                             ## the browser of the browser tests
 	@command -v chromium >/dev/null || command -v "$$CHROMIUM" >/dev/null || \
