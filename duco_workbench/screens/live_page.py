@@ -19,6 +19,7 @@ from .board import LiveBoard, StatusBadge
 from .directory import shared_directory
 from .live_session import ALL_CHARTS, FIRST_CHARTS, LiveSession
 from .pump import Pump
+from .reconnect import reload_when_lost
 from .stored import HistoryStore
 from .streaming import shared_streaming
 
@@ -186,5 +187,6 @@ def serve() -> None:
     settings = Settings.load()
     page = LivePage(settings, _argument("tenant", settings.tenant), _argument("machine", ""))
     page.page.servable()
+    reload_when_lost(pn.state.curdoc)
     pn.state.onload(page.start)
     pn.state.on_session_destroyed(lambda _: page.close())

@@ -19,6 +19,7 @@ from ..settings import Settings
 from . import status_view
 from .live_page import PAGE_STYLE, THEME
 from .pump import Pump
+from .reconnect import reload_when_lost
 
 pn: Any = panel  # half typed: its own annotations contradict what it does
 pmui: Any = panel_material_ui
@@ -91,5 +92,6 @@ def serve(read: Read) -> None:
     """Make the page of this tab and serve it. ``read``: gives what `duco status --json` does; may raise DucoError."""
     page = StatusPage(shared_watch(read, Settings.load()))
     page.page.servable()
+    reload_when_lost(pn.state.curdoc)
     pn.state.onload(page.start)
     pn.state.on_session_destroyed(lambda _: page.close())

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import live_feed
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, WebSocketRoute, sync_playwright
 
 from duco_workbench import testing
 
@@ -153,6 +153,28 @@ def test_a_machine_is_drawn_grows_and_goes_offline(tab: Page, page_url: str, liv
 def newer(now: dict[str, dict[str, float]], then: dict[str, dict[str, float]]) -> Any:
     grown = [now[name]["newest"] > then[name]["newest"] + 1500 for name in then if name in now]
     return now if len(grown) == len(then) and all(grown) else None
+
+
+def test_a_tab_whose_connection_was_lost_comes_back_by_itself(tab: Page, page_url: str, live_url: str) -> None:
+    feed = Feed(live_url, "truck-6")
+    links: list[WebSocketRoute] = []
+
+    def carry(link: WebSocketRoute) -> None:
+        links.append(link)
+        link.connect_to_server()
+
+    try:
+        tab.route_web_socket("**/ws*", carry)
+        tab.goto(f"{page_url}?machine=truck-6")
+        until(lambda: curves(tab), 20, "no curve was drawn")
+        tab.evaluate("window.before = true")
+        links[0].close()
+        tab.wait_for_function("window.before === undefined", timeout=20_000)
+        drawn = until(lambda: curves(tab), 20, "no curve was drawn again")
+        assert drawn["Engine.Speed@can0:00"]["points"] >= 118 * HZ
+        until(lambda: badge(tab) == "online", 5, "the badge does not say online")
+    finally:
+        feed.stop()
 
 
 def test_filter_hide_and_refresh_on_a_phone(tab: Page, page_url: str, live_url: str) -> None:

@@ -99,11 +99,14 @@ export function render({model}) {
     if (x_range && Number.isFinite(end) && x_range.end !== end) quiet(x_range, {start: end - WINDOW, end})
     for (const view of views) {
       view.legend()
-      view.trim(end - KEEP)
       if (view.stale && view.visible) { view.stale = false; view.draw(end - WINDOW) }
     }
-    for (const t of breaks) if (t < end - KEEP) breaks.delete(t)
     tell()
+  }
+
+  function trim() {  // also of a tab that nobody looks at, which is not painted for hours
+    for (const view of views) view.trim(newest - KEEP)
+    for (const t of breaks) if (t < newest - KEEP) breaks.delete(t)
   }
 
   function stateNow() {
@@ -149,7 +152,7 @@ export function render({model}) {
   const resized = new ResizeObserver(() => { if (track) { track.stale = dirty = true; schedule() } })
   if (track) resized.observe(track.area)
 
-  const ticking = setInterval(tell, 1000)
+  const ticking = setInterval(() => { trim(); tell() }, 1000)
   const messages = (message) => take(message)
   model.on("msg:custom", messages)
   model.on("remove", () => { clearInterval(ticking); clearTimeout(timer); seen.disconnect(); resized.disconnect() })
