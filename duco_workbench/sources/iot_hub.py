@@ -188,7 +188,7 @@ def record_of(event: EventData, part: Part, tenant: str) -> Record:
 def _head(body: bytes) -> tuple[str, str, int, int] | None:
     try:
         head = wire.read_head(body)
-    except (DataError, RecursionError):  # of JSON nested a thousand deep
+    except DataError:
         return None
     return (head.msg_type if len(head.msg_type) <= LONGEST_NAME else "unknown"), head.message_id, head.ts, head.v
 
