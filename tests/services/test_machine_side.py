@@ -24,7 +24,7 @@ from duco_workbench.local.supervision import Supervisor
 from duco_workbench.model import SECOND, FrameBatch
 from duco_workbench.settings import Settings
 
-MORNING = 1_600_000_003_250_000  # no whole second: an import and a replay must cut it alike all the same
+MORNING = 1_599_999_203_250_000  # a trouble code is active; no whole second, and yet both must cut it alike
 PARTS = ("hub", "machines", "ingestor", "processor", "distributor")
 
 
@@ -58,14 +58,14 @@ def write_candump(path: Path, frames: FrameBatch) -> Path:
 
 @pytest.fixture(scope="module")
 def log_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    frames = SimulatedMachine("truck-7").frames(MORNING, MORNING + 45 * SECOND)
+    frames = SimulatedMachine("truck-7").frames(MORNING, MORNING + 75 * SECOND)  # longer than a code goes untold
     return write_candump(tmp_path_factory.mktemp("logs") / "morning.log", frames)
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, log_file: Path) -> Iterator[Settings]:
     replay = Replay(log_file, {bus: [dbc] for bus, dbc in SimulatedMachine.bindings().items()})
-    fleet = Fleet(machines=2, replays=(replay,), history_s=60, once=True)
+    fleet = Fleet(machines=2, replays=(replay,), history_s=80, once=True)
     with testing.running_stack(tmp_path_factory.mktemp("stack"), fleet) as settings:
         yield settings
 
@@ -98,6 +98,7 @@ def test_a_log_replayed_through_agent_and_hub_is_stored_as_its_import(
     assert duco("import", str(log_file), "--machine", "imported", *pairs, data=stack.data).returncode == 0
     for table in ("ce_technology", "texts", "dtcs"):
         expected = rows_of(store, "imported", table)
+        assert expected
         eventually(lambda t=table, e=expected: len(rows_of(store, "replay-morning", t)) >= len(e))  # type: ignore[misc]
         assert rows_of(store, "replay-morning", table) == expected
 

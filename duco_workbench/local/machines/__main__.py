@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from agent.agent import Agent
-from agent.config import Config, Gnss, Hub, Key, Performance, Queue
+from agent.config import Config, Dtc, Gnss, Hub, Key, Performance, Queue
 from agent.config import Machine as Identity
 
 from ...model import SECOND
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 NOTE_S = 1.0
 OPEN = 12 * SECOND  # what an agent may hold in its open batch, which is lost when it is killed
 RESUME = 120 * SECOND  # an agent that starts again this soon goes on where it was, as its simulated buses can
+UNTOLD_S = 86_400  # a log that is played says of trouble codes what its import does: no code again that did not change
 
 
 def now() -> int:
@@ -38,6 +39,7 @@ def config_of(machine: plan.Machine, folder: Path, ca: str) -> Config:
         hub=Hub(connection_string=machine.connection_string, ca_file=ca),
         queue=Queue(path=str(folder / f"{machine.chassis_id}.db")),
         gnss=Gnss(source="none"),
+        dtc=Dtc() if machine.profile else Dtc(repeat_s=UNTOLD_S),
         performance=Performance(enabled=False),
         key=Key(source="always"),
     )
