@@ -164,6 +164,8 @@ class Queue:
             raise QueueError(
                 "queue_full", f"{self._file.path} holds {counts.size} bytes, queue.max_bytes allows no more"
             )
+        if not self._file.has_room(sum(sizes)):
+            raise QueueError("disk_full", f"{self._file.path}: the disk is full")
         newest = max(draft.ts for draft in drafts) if stamp.base is None and drafts else counts.newest
         with self._file.writing() as db:
             boot = None if stamp.base is None else self._this_boot(db, stamp.base)

@@ -1,12 +1,17 @@
 """The queue's SQLite file: opened so that a commit survives a power cut, its errors sorted, set aside when it is bad.
 
 The write-ahead log is long on purpose: pages that are written, sent and freed again within it reach the flash once.
+
+On a disk that is full nothing can be forgotten either: to delete, SQLite writes. So a reserve as large as that log is
+kept beside the file, and given up when the disk is full; from then on only what was freed in the file is filled again,
+until the disk has room for the reserve.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -17,7 +22,7 @@ import msgspec
 from duco_workbench.errors import ConfigError
 
 PAGE = 4096
-LOG_PAGES = (16 << 20) // PAGE  # of the write-ahead log before it is worked into the file
+LOG_PAGES = (16 << 20) // PAGE  # of the write-ahead log before it is worked into the file; fewer on a small disk
 TIDY_ABOVE = 32 << 20  # bytes of file that are worth giving back to the disk
 
 _OF_THE_DISK = {
@@ -45,7 +50,10 @@ class Storage:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._reserve = path.with_name(path.name + ".reserve")
         self._db: sqlite3.Connection | None = None
+        self._log_pages = LOG_PAGES
+        self._is_short = False  # the disk was full, and the reserve is given up
 
     def open(self) -> None:
         """Raises: ConfigError when another process has it; QueueError; QueueCorrupt."""
@@ -57,9 +65,11 @@ class Storage:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA secure_delete = OFF")  # else all that is deleted is written over
-            db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-            db.execute(f"PRAGMA journal_size_limit = {2 * LOG_PAGES * PAGE}")
+            self._log_pages = min(LOG_PAGES, self._room() // 4 // PAGE)
+            db.execute(f"PRAGMA wal_autocheckpoint = {self._log_pages}")
+            db.execute(f"PRAGMA journal_size_limit = {2 * self._log_pages * PAGE}")
             db.execute("PRAGMA cache_size = -2000")
+        self._is_short = not self._take_reserve()
 
     def close(self) -> None:
         if self._db is not None:
@@ -105,6 +115,8 @@ class Storage:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_BUSY:
                 raise ConfigError(f"{self.path}: another agent uses it; stop that one or give another file") from None
+            if code == sqlite3.SQLITE_FULL:
+                self._give_up_reserve()
             if code in _OF_THE_DISK:
                 raise QueueError(_OF_THE_DISK[code], f"{self.path}: {error}") from None
             raise QueueCorrupt(str(error)) from None
@@ -112,6 +124,41 @@ class Storage:
             raise QueueCorrupt(str(error)) from None
         except OSError as error:
             raise QueueError("disk_error", f"{error.filename}: {error.strerror}") from None
+
+    # --- a full disk
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes can be stored, and all that is stored be deleted again afterwards."""
+        if self._is_short:
+            self._is_short = not self._take_reserve()
+        if not self._is_short:
+            return True
+        with self.reading() as db:
+            (free,) = db.execute("PRAGMA freelist_count").fetchone()
+        return bool(free * PAGE > 2 * size)
+
+    def _take_reserve(self) -> bool:
+        wanted = self._log_pages * PAGE * 5 // 4
+        with contextlib.suppress(OSError), self._reserve.open("ab") as file:
+            missing = wanted - file.tell()
+            if shutil.disk_usage(self.path.parent).free > missing:
+                file.write(bytes(max(missing, 0)))
+                return True
+        self._reserve.unlink(missing_ok=True)
+        return False
+
+    def _give_up_reserve(self) -> None:
+        """The write-ahead log goes into the file, which may grow by as much as that takes."""
+        self._is_short = True
+        self._reserve.unlink(missing_ok=True)
+        if self._db is not None and not self._db.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _room(self) -> int:
+        """Bytes the disk has for the file and what belongs to it."""
+        ours = self.path.parent.glob(self.path.name + "*")
+        return shutil.disk_usage(self.path.parent).free + sum(path.stat().st_size for path in ours)
 
     def remembered_epoch(self, now: int) -> int:
         """One higher than any given before, though the clock be wrong: the last one is kept beside the file."""
