@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from duco_workbench.errors import ConfigError
 
@@ -24,7 +24,17 @@ from .trouble import LinkLost, Trouble, rival
 STABLE_S = 30.0  # a connection that lasted this long was a good one: waiting times begin anew
 RIVAL_AFTER = 3  # short connections in a row
 RIVAL_WAIT_S = 30.0
-POISON_AFTER = 5  # connections in a row that ended on the same message, sent alone
+POISON_AFTER = 5  # connections in a row that ended on the same message, sent alone …
+POISON_S = 3600.0  # … for so long: a bad link looks the same for a while, and a message that is set aside is not sent
+
+
+class Suspect(NamedTuple):
+    """A message on which connections ended, sent alone; ``since``: monotonic seconds."""
+
+    seq: int
+    times: int
+    since: float
+
 
 Flying = dict[asyncio.Task[None], Waiting]
 
@@ -47,7 +57,7 @@ class Uplink:
         self._wait_s = self._options.retry_first_s
         self._short = 0  # connections in a row that ended soon after they began
         self._careful: set[int] = set()  # in flight when a connection ended: while one is left, each is sent alone
-        self._suspect: tuple[int, int] | None = None  # a message, and how often the connection ended on it
+        self._suspect: Suspect | None = None
         self._since = 0.0
         self._last_trouble: Trouble | None = None
         self.state, self.reconnects = "connecting", 0
@@ -160,7 +170,7 @@ class Uplink:
                 del flying[task]
         if confirmed:
             self._careful.difference_update(confirmed)
-            self._suspect = None if self._suspect and self._suspect[0] in confirmed else self._suspect
+            self._suspect = None if self._suspect and self._suspect.seq in confirmed else self._suspect
             await self._keeper.done(confirmed)
         for seq, error in errors.items():
             if not isinstance(error, ValueError):
@@ -177,9 +187,9 @@ class Uplink:
         if len(seqs) != 1:
             return
         (seq,) = seqs
-        times = 1 + (self._suspect[1] if self._suspect and self._suspect[0] == seq else 0)
-        self._suspect = (seq, times)
-        if times >= POISON_AFTER:
+        known = self._suspect if self._suspect and self._suspect.seq == seq else Suspect(seq, 0, time.monotonic())
+        self._suspect = known._replace(times=known.times + 1)
+        if self._suspect.times >= POISON_AFTER and time.monotonic() - known.since >= POISON_S:
             self._suspect, self._short = None, 0
             self._careful.discard(seq)
             await self._keeper.set_aside(seq)

@@ -316,6 +316,7 @@ async def test_a_message_the_hub_cannot_take_is_found_and_set_aside(
 ) -> None:
     """The real limit is checked before; this hub takes less than it should."""
     monkeypatch.setattr(hub_limits, "MAX_MESSAGE", 5000)
+    monkeypatch.setattr(module, "POISON_S", 0.5)
     async with connect() as sender:
         await sender.put(5)
         await sender.put(1, size=6000)
