@@ -47,8 +47,10 @@ class RestServer(uvicorn.Server):
         """A client that keeps a connection for later does not answer the end of TLS: do not wait for it."""
         for connection in list(self.server_state.connections):
             transport = getattr(connection, "transport", None)
-            if transport and transport.is_closing() and not transport.get_write_buffer_size():
-                transport.abort()
+            if transport and transport.is_closing():
+                with contextlib.suppress(AttributeError):  # asyncio's, of a TLS connection that is gone already
+                    if not transport.get_write_buffer_size():
+                        transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
