@@ -140,11 +140,21 @@ class LivePage:
                 self.place[:] = [_note("This page cannot be drawn", "The page's log says why. Refresh tries again.")]
                 return
             if not picture.numbers and not picture.trouble:
-                board.empty_title = f"Nothing from {chassis_id} yet"
-                board.empty_text = "The machine is known, but it has sent nothing that could be decoded."
+                board.empty_title, board.empty_text = self._why_empty(chassis_id)
             self.place[:] = [board]
             if pn.state.location is not None:
                 pn.state.location.update_query(machine=chassis_id)
+
+    def _why_empty(self, chassis_id: str) -> tuple[str, str]:
+        if Machine(self._tenant, chassis_id) in self._directory.machines():
+            return (
+                f"Nothing from {chassis_id} yet",
+                "The machine is known, but it has sent nothing that could be decoded.",
+            )
+        return (
+            f"No machine is named {chassis_id}",
+            "What it sends is shown as soon as it does; the others are in the list.",
+        )
 
     def _show_more(self) -> None:
         self._session.most = ALL_CHARTS
