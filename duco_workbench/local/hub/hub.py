@@ -19,7 +19,8 @@ from .faults import Faults
 from .identity import AMQP_PORT, EVENTS_POLICY, HUB_NAME, MQTT_PORT, Identity
 from .journal import Journal
 from .registry import Registry
-from .rest import Services, create_app
+from .rest import create_app
+from .rest_request import Services
 from .rest_server import RestServer
 from .uplink import Uplink
 

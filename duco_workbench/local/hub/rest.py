@@ -8,45 +8,24 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from ...errors import ServiceError
-from ...iothub.sas import check_token, token_fields
 from . import views
-from .devices import Devices
-from .faults import EVERY, Faults
-from .identity import EVENTS_POLICY, REST_POLICY, Identity
-from .journal import Journal
 from .refusals import Refusal, bad_argument
-from .registry import Registry
+from .rest_duco import ours
+from .rest_request import Hub, IfMatch, Services, authorized, body_of, match, throttled
 
-T = TypeVar("T")
-
-MAX_BODY = 256 << 10  # bytes; a method's payload may have 128 KiB, a twin less
 METHOD_S = 30  # response time-out when none is asked for
 PAGE, MAX_PAGE, MAX_DEVICES = 100, 1000, 1000
 ALL_DEVICES = "select * from devices"
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the routes work on."""
-
-    identity: Identity
-    registry: Registry
-    devices: Devices
-    journal: Journal
-    faults: Faults
-
-
 def create_app(services: Services) -> FastAPI:
-    from .rest_duco import ours  # it takes its parts from here
-
     app = FastAPI(title="local IoT Hub", openapi_url=None)
     app.state.services = services
     app.include_router(hub)
@@ -63,52 +42,6 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
     return await _refused(request, Refusal(503, "ServiceUnavailable", str(error)))
-
-
-# -- what every route needs
-
-
-def services_of(request: Request) -> Services:
-    found: Services = request.app.state.services
-    return found
-
-
-Hub = Annotated[Services, Depends(services_of)]
-IfMatch = Annotated[str | None, Header()]
-
-
-def authorized(request: Request, hub: Hub, authorization: Annotated[str, Header()] = "") -> None:
-    """A token of one of the hub's policies for the host that was asked. Raises: Refusal."""
-    key = base64.b64decode(hub.identity.key)
-    wrong = check_token(authorization, request.headers.get("host", "") + request.url.path, key)
-    if wrong is None and token_fields(authorization).get("skn") not in (REST_POLICY, EVENTS_POLICY):
-        wrong = f"its policy is none of {REST_POLICY}, {EVENTS_POLICY}"
-    if wrong:
-        raise Refusal(401, "IotHubUnauthorizedAccess", f"Unauthorized: the token is refused, {wrong}")
-
-
-def throttled(request: Request, hub: Hub) -> None:
-    if hub.faults.left("throttle", request.path_params.get("device_id", EVERY)) > 0:
-        raise Refusal(429, "ThrottlingException", "Too many requests; try again later")
-
-
-def match(if_match: str | None, etag: str) -> None:
-    """Raises: Refusal when the caller's etag is an older one."""
-    if if_match is not None and if_match.strip().strip('"') not in ("*", etag):
-        raise Refusal(412, "PreconditionFailed", f"the etag {if_match} is not {etag}: someone else made a change")
-
-
-async def body_of(request: Request, kind: type[T]) -> T:
-    """The request's JSON. Raises: Refusal when it is none, or not of that kind."""
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > MAX_BODY:
-            raise Refusal(413, "RequestEntityTooLarge", f"more than {MAX_BODY} bytes")
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (ValueError, RecursionError) as error:
-        raise bad_argument(f"the body cannot be read: {error}") from None
 
 
 hub = APIRouter(dependencies=[Depends(authorized), Depends(throttled)])

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from . import views
 from .faults import EVERY
-from .rest import Hub, authorized, body_of
+from .rest_request import Hub, authorized, body_of
 
 ours = APIRouter(prefix="/duco", dependencies=[Depends(authorized)])
 
