@@ -76,7 +76,6 @@ class Uplink:
 
     async def run(self) -> None:
         while True:
-            begun = time.monotonic()
             trouble: Trouble | None = None
             try:
                 await self._connect_and_send()
@@ -85,7 +84,7 @@ class Uplink:
             except (ConfigError, ValueError) as error:
                 trouble = Trouble("client", str(error))
             if trouble is not None:
-                self._note(trouble, time.monotonic() - begun)
+                self._note(trouble)
                 self.state = "waiting"
                 await asyncio.sleep(self._wait_s * random.uniform(0.5, 1.0))
                 self._wait_s = min(2 * self._wait_s, max(self._options.retry_last_s, self._wait_s))
@@ -194,7 +193,7 @@ class Uplink:
             self._careful.discard(seq)
             await self._keeper.set_aside(seq)
 
-    def _note(self, trouble: Trouble, lasted_s: float) -> None:
+    def _note(self, trouble: Trouble) -> None:
         """Say what is new about it, and decide how long to wait."""
         was_online, connected_s = self.state == "online", time.monotonic() - self._since
         if was_online and connected_s > STABLE_S:
