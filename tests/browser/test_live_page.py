@@ -3,23 +3,18 @@ fetched from outside."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import live_feed
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, sync_playwright
+from browser_kit import serving, until, watched_tab
+from playwright.sync_api import Page, WebSocketRoute
 
 from duco_workbench import testing
 
-APP = Path(__file__).parents[2] / "apps" / "live.py"
 HZ = 5.0
 
 CURVES = """() => {
@@ -58,62 +53,16 @@ def live_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page_url(live_url: str) -> Iterator[str]:
     """The app under plain ``panel serve``; neither meta API nor store is there, so the data alone makes the charts."""
-    port, away = testing.free_port(), testing.free_port()
-    away_url = f"http://127.0.0.1:{away}"
-    environment = {
-        **os.environ,
-        "DUCO_LIVE_URL": live_url,
-        "DUCO_META_URL": away_url,
-        "DUCO_STORE_URL": f"{away_url}/duco",
-    }
-    command = [sys.executable, "-m", "panel", "serve", str(APP), "--port", str(port), "--address", "127.0.0.1"]
-    with subprocess.Popen(command, env=environment) as server:
-        url = f"http://127.0.0.1:{port}/live"
-        try:
-            until(lambda: _answers(url), 30, "panel serve does not answer")
-            yield url
-        finally:
-            server.terminate()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=10).is_success
-    except httpx.TransportError:
-        return False
+    away = f"http://127.0.0.1:{testing.free_port()}"
+    settings = {"DUCO_LIVE_URL": live_url, "DUCO_META_URL": away, "DUCO_STORE_URL": f"{away}/duco"}
+    with serving("live", settings, 30) as url:
+        yield url
 
 
 @pytest.fixture
 def tab(chromium_path: str, page_url: str) -> Iterator[Page]:
-    """A tab that fails the test for any console error and any request to another place than the page's own."""
-    bad: list[str] = []
-    origin = page_url.rpartition("/")[0]
-    with sync_playwright() as driver:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = driver.chromium.launch(executable_path=chromium_path, args=arguments)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.on("console", lambda m: bad.append(f"console: {m.text}") if m.type == "error" else None)
-        page.on("pageerror", lambda e: bad.append(f"error: {e}"))
-        page.on("request", lambda r: None if _own(r.url, origin) else bad.append(f"request: {r.url}"))
-        page.on("response", lambda r: bad.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        page.on("websocket", lambda w: None if _own(w.url, origin) else bad.append(f"websocket: {w.url}"))
+    with watched_tab(chromium_path, page_url) as page:
         yield page
-        browser.close()
-    assert not bad
-
-
-def _own(url: str, origin: str) -> bool:
-    return url.startswith((origin, f"blob:{origin}", "data:", origin.replace("http://", "ws://")))
-
-
-def until(true: Callable[[], Any], seconds: float, otherwise: str) -> Any:
-    """What ``true`` gives once it gives something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := true():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(otherwise)
 
 
 def curves(tab: Page) -> dict[str, dict[str, float]]:

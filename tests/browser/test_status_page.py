@@ -4,18 +4,13 @@ outside."""
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import httpx
 import pytest
+from browser_kit import serving, until, watched_tab
 from flow_kit import EPOCH, Flow
 from hub_kit import free_address, running_hub
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from duco_workbench import testing
 from duco_workbench.local.store.process import running
@@ -24,7 +19,6 @@ from duco_workbench.schema import migrate
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.clickhouse import connect
 
-APP = Path(__file__).parents[2] / "apps" / "status.py"
 NETWORK = 16
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -50,57 +44,15 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
 @pytest.fixture(scope="module")
 def page_url(flow: Flow) -> Iterator[str]:
     """The app under plain ``panel serve``; no supervisor runs, as on a cluster."""
-    port = testing.free_port()
     values = flow.settings.model_dump(mode="json", include={"hub", "hub_ca", "log_url", "store_url", "data"})
-    environment = {**os.environ, **{f"DUCO_{name.upper()}": value for name, value in values.items()}}
-    command = [sys.executable, "-m", "panel", "serve", str(APP), "--port", str(port), "--address", "127.0.0.1"]
-    with subprocess.Popen(command, env=environment) as server:
-        url = f"http://127.0.0.1:{port}/status"
-        try:
-            until(lambda: _answers(url), 60, "panel serve does not answer")
-            yield url
-        finally:
-            server.terminate()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=10).is_success
-    except httpx.TransportError:
-        return False
+    with serving("status", {f"DUCO_{name.upper()}": value for name, value in values.items()}, 60) as url:
+        yield url
 
 
 @pytest.fixture
 def tab(chromium_path: str, page_url: str) -> Iterator[Page]:
-    """A tab that fails the test for any console error and any request to another place than the page's own."""
-    bad: list[str] = []
-    origin = page_url.rpartition("/")[0]
-    with sync_playwright() as driver:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = driver.chromium.launch(executable_path=chromium_path, args=arguments)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.on("console", lambda m: bad.append(f"console: {m.text}") if m.type == "error" else None)
-        page.on("pageerror", lambda e: bad.append(f"error: {e}"))
-        page.on("dialog", lambda d: bad.append(f"dialog: {d.message}"))
-        page.on("request", lambda r: None if _own(r.url, origin) else bad.append(f"request: {r.url}"))
-        page.on("websocket", lambda w: None if _own(w.url, origin) else bad.append(f"websocket: {w.url}"))
+    with watched_tab(chromium_path, page_url) as page:
         yield page
-        browser.close()
-    assert not bad
-
-
-def _own(url: str, origin: str) -> bool:
-    return url.startswith((origin, f"blob:{origin}", "data:", origin.replace("http://", "ws://")))
-
-
-def until(true: Callable[[], Any], seconds: float, otherwise: str) -> Any:
-    """What ``true`` gives once it gives something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := true():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(otherwise)
 
 
 def shown(tab: Page) -> dict[str, str]:

@@ -5,39 +5,29 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
 import pytest
 import redis
+import stack_kit
+from stack_kit import duco, write_candump
 
 from duco_workbench import testing
 from duco_workbench.catalog.client import CatalogClient
 from duco_workbench.local.fleet import Fleet, Replay
 from duco_workbench.local.simulation import SimulatedMachine
 from duco_workbench.local.supervision import Supervisor
-from duco_workbench.model import SECOND, FrameBatch
+from duco_workbench.model import SECOND
 from duco_workbench.settings import Settings
 
 MORNING = 1_599_999_203_250_000  # a trouble code is active; no whole second, and yet both must cut it alike
 PARTS = ("hub", "machines", "ingestor", "processor", "distributor")
-
-
-def eventually(check: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-
-
-def duco(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "duco_workbench.cli", *arguments, "--data", str(data)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+eventually = partial(stack_kit.eventually, seconds=60)
 
 
 def status(stack: Settings) -> dict[str, Any]:
@@ -45,15 +35,6 @@ def status(stack: Settings) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def write_candump(path: Path, frames: FrameBatch) -> Path:
-    columns = (frames.ts, frames.channel, frames.arbitration_id, frames.dlc)
-    with path.open("w") as file:
-        for t, c, i, n, d in zip(*(column.tolist() for column in columns), frames.data, strict=True):
-            identifier = f"{i & 0x1FFFFFFF:08X}" if i >> 31 else f"{i:03X}"
-            file.write(f"({t // SECOND}.{t % SECOND:06d}) {frames.channels[c]} {identifier}#{d[:n].tobytes().hex()}\n")
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +18,20 @@ import clickhouse_connect
 import numpy as np
 import pytest
 from records import T, encoded, record
+from stack_kit import duco, eventually, write_candump
 
 from duco_workbench import testing, wire
 from duco_workbench.catalog.client import CatalogClient
 from duco_workbench.local.fleet import Fleet
 from duco_workbench.local.simulation import SimulatedMachine
 from duco_workbench.local.supervision import Supervisor
-from duco_workbench.model import SECOND, FrameBatch, Record
+from duco_workbench.model import SECOND, Record
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.log import LogSink
 from duco_workbench.topics import RAW
 
 MORNING = 1_600_000_000 * SECOND  # a day long ago, for imports
 PARTS = ("log", "live", "store", "meta", "processor", "distributor", "ingestor", "page")
-
-
-def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-
-
-def duco(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "duco_workbench.cli", *arguments, "--data", str(data)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
-def write_candump(path: Path, frames: FrameBatch) -> None:
-    columns = (frames.ts, frames.channel, frames.arbitration_id, frames.dlc)
-    with path.open("w") as file:
-        for t, c, i, n, d in zip(*(column.tolist() for column in columns), frames.data, strict=True):
-            identifier = f"{i & 0x1FFFFFFF:08X}" if i >> 31 else f"{i:03X}"
-            file.write(f"({t // SECOND}.{t % SECOND:06d}) {frames.channels[c]} {identifier}#{d[:n].tobytes().hex()}\n")
 
 
 @pytest.fixture(scope="module")
