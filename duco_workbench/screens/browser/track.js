@@ -46,16 +46,18 @@ class Track {
     const fix = this.reading.fix?.v, sats = this.reading.sats?.v
     say(this.fix, [FIXES[fix] ?? "", Number.isFinite(sats) ? `${sats} satellites` : ""].filter(Boolean).join(" · "))
   }
+  isKnown(i) { return Number.isFinite(this.lat.v[i]) && Number.isFinite(this.lon.at(this.lat.t[i])) }
   // Runs of points [time, east, north] in metres from the newest one; a silence ends a run.
   runs(start) {
-    const end = this.lat.t.length - 1
+    let end = this.lat.t.length - 1
+    while (end >= 0 && !this.isKnown(end)) end--  // it may be silent just now
     if (end < 0) return []
     const lat0 = this.lat.v[end], lon0 = this.lon.at(this.lat.t[end]), narrow = EARTH * Math.cos(lat0 * Math.PI / 180)
     const runs = [[]]
     for (let i = 0; i <= end; i++) {
       const t = this.lat.t[i], lat = this.lat.v[i], lon = this.lon.at(t), run = runs[runs.length - 1]
       if (t < start) continue
-      if (!Number.isFinite(lat) || !Number.isFinite(lon)) { if (run.length) runs.push([]); continue }
+      if (!this.isKnown(i)) { if (run.length) runs.push([]); continue }
       if (run.length && t - run[run.length - 1][0] > OFFLINE) runs.push([])
       runs[runs.length - 1].push([t, (lon - lon0) * narrow, (lat - lat0) * EARTH])
     }
