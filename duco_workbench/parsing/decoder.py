@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from .thinning import thin
 
 _FEWEST_SLOT_BITS, _MOST_IDLE_SLOTS = 12, 1 << 16  # learned entries are dropped between calls beyond the latter
 _WIDEST_FRAME = 64
+CHUNK = 65_536  # frames
 _MOST_CHANNEL_MAPS = 4096
 _COUNTED = (
     ("decoded", kernels.DECODED),
@@ -76,11 +77,25 @@ class Decoder:
         self._reserve(0)
         self._clear(_FEWEST_SLOT_BITS)
 
-    def decode(self, frames: FrameBatch) -> Decoded:
-        """Samples, texts and trouble codes of ``frames``, which are in order of time on each bus (else samples are put
-        in order, but transport sessions may be torn).
+    def decode(self, frames: FrameBatch) -> Samples:
+        """The samples of ``frames``, one row a value; frames are in order of time on each bus (else samples are put in
+        order, but transport sessions may be torn).
 
         Signals are named ``Message.Signal``; sources ``can0``, or ``can0:03`` for messages matched as J1939.
+
+        Raises:
+            DataError: ``bad_frames``, when a column has a wrong type or shape, or a length or channel is out of range.
+        """
+        return self.decode_all(frames).samples
+
+    def stream(self, frames: FrameBatch | Iterable[FrameBatch], chunk: int = CHUNK) -> Iterator[Decoded]:
+        """:meth:`decode_all`, ``chunk`` frames at a time: of one batch, or of an opened log, whatever its length."""
+        for batch in (frames,) if isinstance(frames, FrameBatch) else frames:
+            for begin in range(0, len(batch), chunk):
+                yield self.decode_all(batch[begin : begin + chunk])
+
+    def decode_all(self, frames: FrameBatch) -> Decoded:
+        """Samples as :meth:`decode` gives them, and texts, trouble codes and counts.
 
         Raises:
             DataError: ``bad_frames``, when a column has a wrong type or shape, or a length or channel is out of range.
@@ -293,4 +308,4 @@ def warm_up() -> None:
     message = Message("M", 1, False, False, 8, (Signal("S", 0, 8),))
     one, none = np.ones(1, np.uint8), np.zeros(1, np.uint8)
     frames = FrameBatch(np.ones(1, np.int64), np.ones(1, np.uint32), one, none, np.ones((1, 8), np.uint8), none)
-    thin(Decoder(Database((message,))).decode(frames).samples)
+    thin(Decoder(Database((message,))).decode(frames))

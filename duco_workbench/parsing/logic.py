@@ -85,7 +85,7 @@ class ManifestLogic:
 
     def _decode(self, message: Message, frames: FrameBatch, manifest: Manifest) -> Parsed:
         """Each bus by its own databases; thinned apart, since rows of one decoder are in order of series and time."""
-        decoded = [d.decode(frames.of(bus)) for bus in frames.channels for d in self._decoders_of(manifest, bus)]
+        decoded = [d.decode_all(frames.of(bus)) for bus in frames.channels for d in self._decoders_of(manifest, bus)]
         samples = [d.samples for d in decoded]
         dtcs = dict.fromkeys(dtc for d in decoded for dtc in d.dtcs)
         if manifest.keep != "all":

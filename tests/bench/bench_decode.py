@@ -38,7 +38,7 @@ def by_cantools(frames: FrameBatch, path: str) -> Callable[[], int]:
 
 def by_us(frames: FrameBatch, path: str) -> Callable[[], int]:
     decoder = parsing.Decoder(parsing.load(path))
-    return lambda: len(decoder.decode(frames).samples)
+    return lambda: len(decoder.decode(frames))
 
 
 def seconds(run: Callable[[], int]) -> tuple[float, int]:

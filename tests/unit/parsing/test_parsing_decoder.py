@@ -82,7 +82,7 @@ def one(data: bytes, arbitration_id: int = EEC1) -> FrameBatch:
 
 
 def values(decoder: Decoder, frames: FrameBatch) -> dict[str, tuple[float, int]]:
-    samples = decoder.decode(frames).samples
+    samples = decoder.decode(frames)
     return {
         samples.signals[k]: (value, status)
         for k, value, status in zip(
@@ -94,7 +94,7 @@ def values(decoder: Decoder, frames: FrameBatch) -> dict[str, tuple[float, int]]
 def assert_equals_cantools(
     text: str, frames: FrameBatch, decoder: Decoder | None = None, may_refuse: bool = False
 ) -> int:
-    samples = (decoder or Decoder(load_text(text))).decode(frames).samples
+    samples = (decoder or Decoder(load_text(text))).decode(frames)
     wanted = oracle.expected(oracle.frame_rows(frames), oracle.load(text))
     assert may_refuse or not wanted.refused
     missing, extra = oracle.difference(samples, wanted)
@@ -220,7 +220,7 @@ def test_validity_can_be_switched_off_for_all_or_for_one_signal() -> None:
 
 def test_overrides_change_scale_offset_and_unit() -> None:
     change = {"EEC1.EngineSpeed": {"scale": 2.0, "offset": -1, "unit": "1/min"}}
-    samples = Decoder(load_text(J1939, overrides=change)).decode(one(bytes.fromhex("0000100000000000"))).samples
+    samples = Decoder(load_text(J1939, overrides=change)).decode(one(bytes.fromhex("0000100000000000")))
     at = samples.signals.index("EEC1.EngineSpeed")
     assert samples.units[at] == "1/min"
     assert samples.value[samples.series == at].tolist() == [31.0]
@@ -228,7 +228,7 @@ def test_overrides_change_scale_offset_and_unit() -> None:
 
 def test_senders_of_one_group_are_series_of_their_own() -> None:
     rows = [(i, i % 2, EEC1 + i % 3, bytes(8)) for i in range(60)]
-    samples = Decoder(load_text(J1939)).decode(batch(rows)).samples
+    samples = Decoder(load_text(J1939)).decode(batch(rows))
     speeds = sorted(s for s, n in zip(samples.sources, samples.signals, strict=True) if n == "EEC1.EngineSpeed")
     assert speeds == ["can0:00", "can0:01", "can0:02", "can1:00", "can1:01", "can1:02"]
     assert_equals_cantools(J1939, batch(rows))
@@ -252,7 +252,7 @@ def test_remote_and_error_frames_hold_nothing() -> None:
         batch([(1, 0, EEC1, bytes(8))], flags=Flag.REMOTE),
         batch([(1, 0, EEC1, b"")], flags=Flag.ERROR),
     ]:
-        decoded = decoder.decode(frames)
+        decoded = decoder.decode_all(frames)
         assert len(decoded.samples) == 0
         assert decoded.counts["skipped"] == 1
 
@@ -268,13 +268,13 @@ BA_DEF_DEF_ "VFrameFormat" "J1939PG";
 """
     frames = batch([(i, 0, EEC1, bytes([i, 2 * i, 3, 4, i, 6, 7, 8])) for i in range(100)])
     assert assert_equals_cantools(text, frames) == 300
-    assert set(Decoder(load_text(text)).decode(frames).samples.signals) == {"ET.Temp", "ET.Temp#2", "ET.Temp#3"}
+    assert set(Decoder(load_text(text)).decode(frames).signals) == {"ET.Temp", "ET.Temp#2", "ET.Temp#3"}
 
 
 def test_one_name_under_different_multiplexer_values_is_one_series() -> None:
     text = MUX.replace("Two m2 : 23|24@0-", "One m2 : 23|24@0-")
     rows = [(i, 0, 256, bytes([1 + i % 2, 0, i, 0, 0, 0, 0, 0])) for i in range(10)]
-    samples = Decoder(load_text(text)).decode(batch(rows)).samples
+    samples = Decoder(load_text(text)).decode(batch(rows))
     assert samples.signals.count("Plain.One") == 1
     assert samples.ts[samples.series == samples.signals.index("Plain.One")].tolist() == list(range(10))
 
@@ -318,9 +318,9 @@ def test_a_fuzzed_bus_changes_nothing_for_the_real_ids() -> None:
     rows = [(i, 0, int(number), rng.bytes(8)) for i, number in enumerate(noise)]
     rows += [(9000 + i, i % 2, EEC1 | i % 256, rng.bytes(8)) for i in range(2000)]
     decoder = Decoder(load_text(J1939))
-    first = decoder.decode(batch(rows))
+    first = decoder.decode_all(batch(rows))
     assert_equals_cantools(J1939, batch(rows), decoder)
-    again = decoder.decode(batch(rows))
+    again = decoder.decode_all(batch(rows))
     assert first.counts == again.counts
     assert oracle.sample_rows(first.samples) == oracle.sample_rows(again.samples)
     known = sum(oracle.expected(oracle.frame_rows(batch(rows)), oracle.load(J1939)).rows.values())
@@ -335,7 +335,7 @@ def test_more_ids_than_the_table_keeps() -> None:
         n = len(numbers)
         zeros = np.zeros(n, np.uint8)
         frames = FrameBatch(np.arange(n), numbers, zeros, zeros, np.zeros((n, 8), np.uint8), zeros)
-        assert decoder.decode(frames).counts["unknown_ids"] + decoder.decode(frames).counts["decoded"] == n
+        assert decoder.decode_all(frames).counts["unknown_ids"] + decoder.decode_all(frames).counts["decoded"] == n
     assert len(decoder._state.slots) <= 1 << 16
     assert values(decoder, one(bytes(8)))["EEC1.Torque"] == (-125.0, 0)
 
@@ -344,7 +344,7 @@ def test_long_messages_decode_through_the_same_plan() -> None:
     body = bytes.fromhex("0a000000 00000000 14000000")
     vin = b"1FUJGLDR8CLBP8834*"
     rows = bam(0, 0x21, 0xFEE5, body) + bam(100, 0x21, 0xFEEC, vin) + bam(200, 5, 0xFEEB, b"VOLVO*FH16*")
-    decoded = Decoder(load_text(J1939)).decode(batch(rows))
+    decoded = Decoder(load_text(J1939)).decode_all(batch(rows))
     assert oracle.sample_rows(decoded.samples) == {
         ("LFC.Trip", "can0:21", 2, 5.0, "ok"): 1,
         ("LFC.Beyond", "can0:21", 2, 10.0, "ok"): 1,
@@ -361,7 +361,7 @@ def test_long_messages_decode_through_the_same_plan() -> None:
 def test_a_series_from_single_frames_and_long_messages_is_one_in_order_of_time() -> None:
     single = [(t, 0, 0x98FEE521, bytes.fromhex("02000000ffffffff")) for t in (0, 50, 150)]
     rows = sorted(single + bam(60, 0x21, 0xFEE5, bytes(12)), key=lambda row: row[0])
-    samples = Decoder(load_text(J1939)).decode(batch(rows)).samples
+    samples = Decoder(load_text(J1939)).decode(batch(rows))
     assert samples.signals.count("LFC.Trip") == 1
     of_trip = samples.series == samples.signals.index("LFC.Trip")
     assert samples.ts[of_trip].tolist() == [0, 50, 62, 150]
@@ -370,12 +370,12 @@ def test_a_series_from_single_frames_and_long_messages_is_one_in_order_of_time()
 
 
 def test_a_short_text_comes_in_one_frame() -> None:
-    decoded = Decoder(load_text(J1939)).decode(one(b"MB*OM47*", 0x98FEEB11))
+    decoded = Decoder(load_text(J1939)).decode_all(one(b"MB*OM47*", 0x98FEEB11))
     assert [(t.signal, t.source, t.text) for t in decoded.texts] == [
         ("CI.Make", "can0:11", "MB"),
         ("CI.Model", "can0:11", "OM47"),
     ]
-    assert Decoder(load_text(J1939)).decode(one(b"\xff" * 8, 0x98FEEB11)).texts == ()
+    assert Decoder(load_text(J1939)).decode_all(one(b"\xff" * 8, 0x98FEEB11)).texts == ()
 
 
 def bam(ts: int, source: int, pgn: int, body: bytes) -> list[tuple[int, int, int, bytes]]:
@@ -387,16 +387,16 @@ def bam(ts: int, source: int, pgn: int, body: bytes) -> list[tuple[int, int, int
 
 def test_counts_add_up() -> None:
     rows = [(1, 0, EEC1, bytes(8)), (2, 0, 5, b""), (3, 0, 6, b""), (4, 0, 6, b""), (5, 0, 0x4000_0005, b"")]
-    counts = Decoder(load_text(J1939)).decode(batch(rows + bam(6, 1, 0xFEE5, bytes(9)))).counts
+    counts = Decoder(load_text(J1939)).decode_all(batch(rows + bam(6, 1, 0xFEE5, bytes(9)))).counts
     names = ("frames", "decoded", "transport", "unknown", "unknown_ids", "skipped")
     assert [counts[name] for name in names] == [8, 1, 3, 3, 2, 1]
 
 
 def test_no_frames_and_no_messages() -> None:
-    assert len(Decoder(load_text(J1939)).decode(FrameBatch.empty()).samples) == 0
+    assert len(Decoder(load_text(J1939)).decode(FrameBatch.empty())) == 0
     from duco_workbench.parsing import Database
 
-    assert Decoder(Database(())).decode(one(bytes(8))).counts["unknown"] == 1
+    assert Decoder(Database(())).decode_all(one(bytes(8))).counts["unknown"] == 1
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_wrong_columns_are_an_error_not_a_crash(wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="bad_frames") as caught:
         decoder.decode(FrameBatch(**{**good, **wrong}))
     assert caught.value.reason == "bad_frames"
-    assert len(decoder.decode(FrameBatch(**good)).samples) == 5  # the next batch is not harmed
+    assert len(decoder.decode(FrameBatch(**good))) == 5  # the next batch is not harmed
 
 
 def test_read_only_strided_and_unaligned_columns_are_taken() -> None:
@@ -440,14 +440,14 @@ def test_read_only_strided_and_unaligned_columns_are_taken() -> None:
     for column in (frames.ts, frames.arbitration_id):
         column.flags.writeable = False
     odd = FrameBatch(frames.ts, frames.arbitration_id, frames.dlc, frames.flags, wide[:, 5:13], frames.channel)
-    assert oracle.sample_rows(Decoder(load_text(J1939)).decode(odd[::2]).samples) == oracle.sample_rows(
-        Decoder(load_text(J1939)).decode(frames[::2]).samples
+    assert oracle.sample_rows(Decoder(load_text(J1939)).decode(odd[::2])) == oracle.sample_rows(
+        Decoder(load_text(J1939)).decode(frames[::2])
     )
 
 
 def test_results_outlive_the_next_call() -> None:
     decoder = Decoder(load_text(J1939))
-    kept = decoder.decode(one(bytes(8))).samples
+    kept = decoder.decode(one(bytes(8)))
     before = oracle.sample_rows(kept)
     decoder.decode(batch([(i, 0, EEC1, b"\x11" * 8) for i in range(5000)]))
     assert oracle.sample_rows(kept) == before
@@ -456,12 +456,12 @@ def test_results_outlive_the_next_call() -> None:
 def test_one_decoder_in_several_threads() -> None:
     decoder = Decoder(load_text(J1939))
     batches = [batch([(i, 0, EEC1 + k, bytes([k] * 8)) for i in range(500)]) for k in range(4)]
-    wanted = [oracle.sample_rows(Decoder(load_text(J1939)).decode(b).samples) for b in batches]
+    wanted = [oracle.sample_rows(Decoder(load_text(J1939)).decode(b)) for b in batches]
     wrong: list[int] = []
 
     def work(k: int) -> None:
         for _ in range(20):
-            if oracle.sample_rows(decoder.decode(batches[k]).samples) != wanted[k]:
+            if oracle.sample_rows(decoder.decode(batches[k])) != wanted[k]:
                 wrong.append(k)
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
