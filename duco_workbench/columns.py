@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,35 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Runs(NamedTuple):
+    """Where the rows of each of ``k`` series are, in order of series.
+
+    Attributes:
+        starts: int64 (k + 1), its first row, and at last the number of rows.
+        at: int64 (k), where its times begin in ``times``: series of one message share them.
+        times: int64, microseconds UTC.
+    """
+
+    starts: NDArray[np.int64]
+    at: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Rows of each series."""
+        return np.diff(self.starts)
+
+    def repeat(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+        """A number of each series -> one of every row."""
+        return np.repeat(numbers, self.counts)
+
+    def ts(self) -> NDArray[np.int64]:
+        """The time of every row."""
+        shift = np.repeat(self.at - self.starts[:-1], self.counts)
+        shift += np.arange(len(shift))
+        return self.times[shift]
+
+
 class Samples:
     """One row a value, ``n`` rows of ``k`` series.
 
@@ -29,21 +58,74 @@ class Samples:
         ts: int64 (n), microseconds UTC.
         value: float64 (n) in the series' unit; NaN where status is not ``ok`` and there is no number.
         status: uint8 (n), numbers of :class:`~duco_workbench.model.Status`.
+        integers: int64 (n), or None where every value is exact in ``value``: the exact values of signals of integers
+            wider than 53 bits, 0 elsewhere; of unsigned ones take ``integers.view(np.uint64)``.
+        machines: (k) of each series, where a batch held the frames of several machines; else ().
     """
 
-    signals: tuple[str, ...]
-    sources: tuple[str, ...]
-    units: tuple[str, ...]
-    series: NDArray[np.int32]
-    ts: NDArray[np.int64]
-    value: NDArray[np.float64]
-    status: NDArray[np.uint8]
+    __slots__ = ("_runs", "_series", "_ts", "integers", "machines", "signals", "sources", "status", "units", "value")
+
+    def __init__(
+        self,
+        signals: tuple[str, ...],
+        sources: tuple[str, ...],
+        units: tuple[str, ...],
+        series: NDArray[np.int32],
+        ts: NDArray[np.int64],
+        value: NDArray[np.float64],
+        status: NDArray[np.uint8],
+        integers: NDArray[np.int64] | None = None,
+        machines: tuple[str, ...] = (),
+    ) -> None:
+        self.machines = machines
+        self.signals, self.sources, self.units = signals, sources, units
+        self.value, self.status, self.integers = value, status, integers
+        self._series: NDArray[np.int32] | None = series
+        self._ts: NDArray[np.int64] | None = ts
+        self._runs: Runs | None = None
+
+    @classmethod
+    def of_runs(
+        cls,
+        signals: tuple[str, ...],
+        sources: tuple[str, ...],
+        units: tuple[str, ...],
+        runs: Runs,
+        value: NDArray[np.float64],
+        status: NDArray[np.uint8],
+        integers: NDArray[np.int64] | None = None,
+        machines: tuple[str, ...] = (),
+    ) -> Self:
+        """Rows in order of series: ``series`` and ``ts`` are written out when somebody asks for them."""
+        made = cls(signals, sources, units, None, None, value, status, integers, machines)  # type: ignore[arg-type]
+        made._runs = runs
+        return made
+
+    @property
+    def series(self) -> NDArray[np.int32]:
+        if self._series is None:
+            self._series = self._each(np.arange(len(self.signals), dtype=np.int32))
+        return self._series
+
+    @property
+    def ts(self) -> NDArray[np.int64]:
+        if self._ts is None:
+            assert self._runs is not None
+            self._ts = self._runs.ts()
+        return self._ts
+
+    def _each(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+        """A number of each series -> one of every row."""
+        if self._runs is not None:
+            return self._runs.repeat(numbers)
+        return numbers[self.series] if len(numbers) else self.series
 
     def __len__(self) -> int:
-        return len(self.ts)
+        return len(self.value)
 
     def __getitem__(self, rows: slice | NDArray[Any]) -> Self:
         """The rows of a slice, a mask or an index array; the series table stays."""
+        integers = None if self.integers is None else self.integers[rows]
         return type(self)(
             self.signals,
             self.sources,
@@ -52,6 +134,8 @@ class Samples:
             self.ts[rows],
             self.value[rows],
             self.status[rows],
+            integers,
+            self.machines,
         )
 
     @classmethod
@@ -85,21 +169,27 @@ class Samples:
             np.concatenate([p.ts for p in parts]),
             np.concatenate([p.value for p in parts]),
             np.concatenate([p.status for p in parts]),
+            _integers(parts),
         )
 
     def to_arrow(self) -> pa.Table:
-        """Columns signal, source, status (dictionaries without repeats), ts (timestamp[us, UTC]), value."""
-        signal_names, signal_code = _unique(self.signals)
-        source_names, source_code = _unique(self.sources)
-        return pa.table(
-            {
-                "signal": _dictionary(signal_code[self.series] if self.signals else self.series, signal_names),
-                "source": _dictionary(source_code[self.series] if self.sources else self.series, source_names),
-                "ts": pa.array(self.ts, pa.int64()).cast(pa.timestamp("us", "UTC")),
-                "value": pa.array(self.value),
-                "status": _dictionary(self.status.astype(np.int8), STATUS_NAMES),
-            }
-        )
+        """Columns signal, source, status (dictionaries without repeats), ts (timestamp[us, UTC]), value; and machine
+        (dictionary) where there are several."""
+        columns = [
+            self._named(self.signals),
+            self._named(self.sources),
+            pa.array(self.ts).view(_TIMESTAMP),
+            pa.array(self.value),
+            pa.DictionaryArray.from_arrays(pa.array(self.status.view(np.int8)), _STATUSES, safe=False),
+        ]
+        if self.machines:
+            return pa.table([*columns, self._named(self.machines)], [*_SCHEMA.names, "machine"])
+        return pa.Table.from_arrays(columns, schema=_SCHEMA)
+
+    def _named(self, names: tuple[str, ...]) -> pa.DictionaryArray:
+        """Names of the series -> of the rows."""
+        dictionary, codes = _dictionary(names)
+        return pa.DictionaryArray.from_arrays(pa.array(self._each(codes)), dictionary, safe=False)
 
     @classmethod
     def from_arrow(cls, table: pa.Table) -> Self:
@@ -142,18 +232,35 @@ class Samples:
         )
 
 
-def _unique(names: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def _integers(parts: Sequence[Samples]) -> NDArray[np.int64] | None:
+    if all(p.integers is None for p in parts):
+        return None
+    return np.concatenate([np.zeros(len(p), np.int64) if p.integers is None else p.integers for p in parts])
+
+
+@lru_cache(maxsize=256)
+def _dictionary(names: tuple[str, ...]) -> tuple[pa.Array, NDArray[np.int32]]:
+    """The names without repeats, and the number of each. Batch after batch has the same ones."""
     table = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return tuple(table), np.array([table[name] for name in names], np.int32)
-
-
-def _dictionary(codes: NDArray[Any], names: Sequence[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(list(names), pa.string()))
+    return pa.array(list(table), pa.string()), np.array([table[name] for name in names], np.int32)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
     array = column.combine_chunks()
     return array.dictionary.to_pylist(), array.indices.to_numpy()
+
+
+_TIMESTAMP = pa.timestamp("us", "UTC")
+_STATUSES = pa.array(STATUS_NAMES, pa.string())
+_SCHEMA = pa.schema(
+    {
+        "signal": pa.dictionary(pa.int32(), pa.string()),
+        "source": pa.dictionary(pa.int32(), pa.string()),
+        "ts": _TIMESTAMP,
+        "value": pa.float64(),
+        "status": pa.dictionary(pa.int8(), pa.string()),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class FrameBatch:
         data: uint8 (n, 8), or (n, 64) when a frame is CAN FD; zero past ``dlc``.
         channel: uint8 (n), index into ``channels``.
         channels: names of the buses, e.g. ``("can0", "can1")``.
+        machine: uint16 (n), index into ``machines``; None where all frames are of one machine that nobody names.
+        machines: their names, when a batch holds the frames of several.
     """
 
     ts: NDArray[np.int64]
@@ -67,6 +69,8 @@ class FrameBatch:
     data: NDArray[np.uint8]
     channel: NDArray[np.uint8]
     channels: tuple[str, ...] = ("can0",)
+    machine: NDArray[np.uint16] | None = None
+    machines: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -81,6 +85,8 @@ class FrameBatch:
             self.data[rows],
             self.channel[rows],
             self.channels,
+            None if self.machine is None else self.machine[rows],
+            self.machines,
         )
 
     def of(self, channel: str) -> Self:
@@ -101,7 +107,7 @@ class FrameBatch:
 
     @classmethod
     def concat(cls, batches: Sequence[FrameBatch]) -> Self:
-        """All frames in the order given; bus names are merged, data is as wide as the widest."""
+        """All frames in the order given; bus names are merged, data is as wide as the widest; machines are left out."""
         batches = [b for b in batches if len(b)] or list(batches[:1])
         if not batches:
             return cls.empty()

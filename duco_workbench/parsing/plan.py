@@ -26,7 +26,7 @@ from .database import Database, Message, Signal
 from .texts import TextField, text_fields, text_signals
 from .validity import thresholds
 
-LINEAR, LINEAR_UNSIGNED, INTEGER, INTEGER_UNSIGNED, FLOAT16, FLOAT32, FLOAT64 = range(7)
+LINEAR, LINEAR_UNSIGNED, INTEGER, INTEGER_UNSIGNED, SHIFTED, SHIFTED_UNSIGNED, FLOAT16, FLOAT32, FLOAT64 = range(9)
 _EXACT = 1 << 53  # integers below it are exact in float64
 
 SIGNAL = np.dtype(
@@ -278,21 +278,25 @@ def _exclusive(a: Signal, b: Signal) -> bool:
 
 
 def _kind(s: Signal) -> tuple[int, int, int]:
-    """How a raw value becomes float64 with no more rounding than exact integers have; integer scale and offset."""
+    """How a raw value becomes float64 with no more rounding than exact integers have; integer scale and offset.
+
+    ``SHIFTED``: an integer scale is exact, an offset that is none is added to the rounded product.
+    """
     if s.is_float:
         return {16: FLOAT16, 32: FLOAT32, 64: FLOAT64}[s.length], 0, 0
     linear = LINEAR_UNSIGNED if s.length == 64 and not s.is_signed else LINEAR
-    if float(s.scale) != int(s.scale) or float(s.offset) != int(s.offset):
+    is_whole = float(s.offset) == int(s.offset)
+    if float(s.scale) != int(s.scale) or not (is_whole or isinstance(s.scale, int)):
         return linear, 0, 0
-    scale, offset = int(s.scale), int(s.offset)
+    scale, offset = int(s.scale), int(s.offset) if is_whole else 0
     raws = (-(1 << (s.length - 1)), (1 << (s.length - 1)) - 1) if s.is_signed else (0, (1 << s.length) - 1)
     reached = [raw * scale for raw in raws] + [raw * scale + offset for raw in raws] + [scale, offset]
     if max(map(abs, reached)) < _EXACT:
         return linear, 0, 0
     if max(*raws, *reached) < 1 << 63 and min(reached) >= -(1 << 63):
-        return INTEGER, scale, offset
+        return INTEGER if is_whole else SHIFTED, scale, offset
     if not s.is_signed and min(reached) >= 0 and max(reached) < 1 << 64 and max(scale, offset) < 1 << 63:
-        return INTEGER_UNSIGNED, scale, offset
+        return INTEGER_UNSIGNED if is_whole else SHIFTED_UNSIGNED, scale, offset
     return linear, 0, 0  # wider than 64 bits: the one case that may round twice
 
 

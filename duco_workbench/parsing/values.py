@@ -1,4 +1,8 @@
-"""Step 3 of the kernels: payloads to values, one column of one piece at a time, so that the loops have no branches."""
+"""Step 4 of the kernels: payloads to values, one column of one piece at a time, so that the loops have no branches.
+
+Most signals are plain numbers within one 64-bit word: for these one pass takes the bits, scales and judges them, in
+vector registers. All others (over two words, floats, wide integers) first become a column of raw values.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +11,73 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import OFFSET, PAIRS, PARTS, ROWS, SERIES, TOUCHED, Frames, State, Work, kernel, swapped
-from .plan import FLOAT32, FLOAT64, INTEGER, INTEGER_UNSIGNED, LINEAR, LINEAR_UNSIGNED, Tables
+from .kernels import OFFSET, PAIRS, PARTS, ROWS, SERIES, TIMES, TOUCHED, Frames, Long, State, Work, kernel, swapped
+from .plan import (
+    FLOAT32,
+    FLOAT64,
+    INTEGER,
+    INTEGER_UNSIGNED,
+    LINEAR,
+    LINEAR_UNSIGNED,
+    SHIFTED,
+    SHIFTED_UNSIGNED,
+    Tables,
+)
 
 _BLOCK = 4096  # words of payload at a time: what stays in the nearest cache
 _OUT_OF_RANGE, _ERROR, _NOT_AVAILABLE = 3, 2, 1  # model.Status
 
 
 class Output(NamedTuple):
-    """The columns of Samples, all of one length."""
+    """Values and statuses in order of series; times as :func:`.kernels.layout` placed them; the exact value of every
+    integer wider than 53 bits (of no length where there is none)."""
 
-    series: NDArray[np.int32]
-    ts: NDArray[np.int64]
     value: NDArray[np.float64]
     status: NDArray[np.uint8]
+    times: NDArray[np.int64]
+    integers: NDArray[np.int64]
 
 
 @kernel
-def _raw(payload: Any, n: int, g: Any, raw: Any) -> None:
-    """Raw unsigned values of signal ``g``; ``payload`` (w, block) holds the frames' words, one word a row."""
-    here = payload[g.word]
+def _judged(source: Any, n: int, shift: Any, mask: Any, g: Any, value: Any, status: Any) -> None:
+    """Physical values and statuses (:mod:`.validity`); what is not ok has no number.
+
+    The order of operations is cantools', so that each rounding is the same.
+    """
+    sign, below, scale, offset = g.sign, np.int64(g.sign), g.scale, g.offset
+    out_of_range, error, not_available = g.out_of_range, g.error, g.not_available
+    for j in range(n):
+        x = (source[j] >> shift) & mask
+        y = np.float64(np.int64(x ^ sign) - below) * scale + offset
+        judged = np.uint8(_OUT_OF_RANGE) if x >= out_of_range else np.uint8(0)
+        judged = np.uint8(_ERROR) if x >= error else judged
+        judged = np.uint8(_NOT_AVAILABLE) if x >= not_available else judged
+        status[j] = judged
+        value[j] = y if x < out_of_range else np.nan
+
+
+@kernel
+def _scaled(source: Any, n: int, shift: Any, mask: Any, g: Any, value: Any, status: Any) -> None:
+    """As :func:`_judged`, of a signal whose every value is ok."""
+    sign, below, scale, offset = g.sign, np.int64(g.sign), g.scale, g.offset
+    for j in range(n):
+        value[j] = np.float64(np.int64(((source[j] >> shift) & mask) ^ sign) - below) * scale + offset
+    status[:n] = 0
+
+
+@kernel
+def _raw(here: Any, more: Any, n: int, g: Any, raw: Any) -> None:
+    """Raw unsigned values of signal ``g`` from its word, and the next one where it goes on there."""
     shift, back = g.shift, np.uint64(64) - g.shift
     down = np.uint64(64) - g.length
     mask = g.mask
     if g.big and g.two_words:
-        more = payload[g.word + 1]
         for j in range(n):
             raw[j] = ((swapped(here[j]) << shift) | (swapped(more[j]) >> back)) >> down
     elif g.big:
         for j in range(n):
             raw[j] = (swapped(here[j]) << shift) >> down
     elif g.two_words:
-        more = payload[g.word + 1]
         for j in range(n):
             raw[j] = ((here[j] >> shift) | (more[j] << back)) & mask
     else:
@@ -60,27 +99,38 @@ def _half(x: Any) -> float:
 
 
 @kernel
-def _scaled(raw: Any, n: int, g: Any, value: Any) -> None:
-    """Physical values; the order of operations is cantools', so that each rounding is the same."""
-    kind, scale, offset = g.kind, g.scale, g.offset
+def _integers(raw: Any, n: int, g: Any, value: Any, integers: Any) -> None:
+    """Integers wider than 53 bits: exact in ``integers``, as int64 or (unsigned) the bits of uint64."""
     sign, below = g.sign, np.int64(g.sign)
-    if kind == LINEAR:
+    if g.kind == INTEGER:
         for j in range(n):
-            value[j] = np.float64(np.int64(raw[j] ^ sign) - below) * scale + offset
-    elif kind == LINEAR_UNSIGNED:
+            integers[j] = (np.int64(raw[j] ^ sign) - below) * g.int_scale + g.int_offset
+            value[j] = np.float64(integers[j])
+    else:
+        for j in range(n):
+            x = raw[j] * np.uint64(g.int_scale) + np.uint64(g.int_offset)
+            integers[j] = np.int64(x)
+            value[j] = np.float64(x)
+
+
+@kernel
+def _others(raw: Any, n: int, g: Any, value: Any) -> None:
+    """Floats, and integers that no longer are integers when they are scaled."""
+    scale, offset = g.scale, g.offset
+    if g.kind == LINEAR_UNSIGNED:
         for j in range(n):
             value[j] = np.float64(raw[j]) * scale + offset
-    elif kind == INTEGER:
+    elif g.kind == SHIFTED:
         for j in range(n):
-            value[j] = np.float64((np.int64(raw[j] ^ sign) - below) * g.int_scale + g.int_offset)
-    elif kind == INTEGER_UNSIGNED:
+            value[j] = np.float64((np.int64(raw[j] ^ g.sign) - np.int64(g.sign)) * g.int_scale) + offset
+    elif g.kind == SHIFTED_UNSIGNED:
         for j in range(n):
-            value[j] = np.float64(raw[j] * np.uint64(g.int_scale) + np.uint64(g.int_offset))
-    elif kind == FLOAT64:
+            value[j] = np.float64(raw[j] * np.uint64(g.int_scale)) + offset
+    elif g.kind == FLOAT64:
         doubles = raw.view(np.float64)
         for j in range(n):
             value[j] = doubles[j] * scale + offset
-    elif kind == FLOAT32:
+    elif g.kind == FLOAT32:
         singles = raw[:n].astype(np.uint32).view(np.float32)
         for j in range(n):
             value[j] = np.float64(singles[j]) * scale + offset
@@ -91,93 +141,147 @@ def _scaled(raw: Any, n: int, g: Any, value: Any) -> None:
 
 @kernel
 def _judge(raw: Any, n: int, g: Any, value: Any, status: Any) -> None:
-    """Statuses by the thresholds of :mod:`.validity`; what is not ok has no number."""
-    if not g.judged:
-        status[:n] = 0
+    """Statuses of values that are there already."""
+    status[:n] = 0
+    if g.judged:
+        for j in range(n):
+            if raw[j] >= g.out_of_range:
+                status[j] = (
+                    _OUT_OF_RANGE if raw[j] < g.error else _ERROR if raw[j] < g.not_available else _NOT_AVAILABLE
+                )
+                value[j] = np.nan
+
+
+@kernel
+def _general(here: Any, more: Any, n: int, g: Any, raw: Any, out: Output, at: int) -> None:
+    """Signal ``g`` of any kind, from its word (and the next) of each frame, into the rows from ``at`` on."""
+    _raw(here, more, n, g, raw)
+    if g.kind == LINEAR:
+        if g.judged:
+            _judged(raw, n, np.uint64(0), g.mask, g, out.value[at : at + n], out.status[at : at + n])
+        else:
+            _scaled(raw, n, np.uint64(0), g.mask, g, out.value[at : at + n], out.status[at : at + n])
         return
-    out_of_range, error, not_available = g.out_of_range, g.error, g.not_available
-    for j in range(n):
-        x = raw[j]
-        judged = np.uint8(_OUT_OF_RANGE) if x >= out_of_range else np.uint8(0)
-        judged = np.uint8(_ERROR) if x >= error else judged
-        judged = np.uint8(_NOT_AVAILABLE) if x >= not_available else judged
-        status[j] = judged
-        value[j] = value[j] if x < out_of_range else np.nan
+    value = out.value[at : at + n]
+    if g.kind == INTEGER or g.kind == INTEGER_UNSIGNED:
+        _integers(raw, n, g, value, out.integers[at : at + n])
+    else:
+        _others(raw, n, g, value)
+    _judge(raw, n, g, value, out.status[at : at + n])
 
 
 @kernel
-def _block(t: Tables, piece: Any, base: int, payload: Any, ts: Any, n: int, raw: Any, cells: Any, out: Output) -> None:
-    """Decodes ``n`` gathered frames of a piece; each series' OFFSET moves past what it got."""
-    first = t.codecs[piece.codec].first
-    for q in range(first, first + piece.signals):
-        g = t.signals[q]
-        cell = cells[base + g.label]
-        at = cell[OFFSET]
-        cell[OFFSET] = at + n
-        _raw(payload, n, g, raw)
-        value = out.value[at : at + n]
-        _scaled(raw, n, g, value)
-        _judge(raw, n, g, value, out.status[at : at + n])
-        out.ts[at : at + n] = ts[:n]
-        out.series[at : at + n] = cell[SERIES]
-
-
-@kernel
-def _gather(f: Frames, rows: Any, words: int, payload: Any, ts: Any) -> bool:
-    """Copies the words and times of ``rows``; whether the times rise."""
-    rising = True
-    for j in range(rows.size):
-        ts[j] = f.ts[rows[j]]
-        rising &= j == 0 or ts[j] >= ts[j - 1]
+def _gather(f: Frames, long: Long, rows: Any, words: int, payload: Any) -> None:
+    """The words of these frames, one word a row of ``payload``."""
+    of_frames, width, frame_words, long_words = f.ids.size, f.width, f.words, long.words
     for q in range(words):
+        column = payload[q]
         for j in range(rows.size):
-            payload[q, j] = f.words[rows[j], q]
-    return rising
+            row = np.int64(rows[j])
+            if row < of_frames:
+                column[j] = frame_words[row * width + q]
+            else:
+                column[j] = long_words[long.at[row - of_frames] + q]
 
 
 @kernel
-def _sort(begin: int, end: int, out: Output) -> None:
-    """Rows begin..end of one series by time, equal times in the order they are."""
-    rising = True
-    for j in range(begin + 1, end):
-        rising &= out.ts[j] >= out.ts[j - 1]
-    if rising:
-        return
-    order = np.argsort(out.ts[begin:end], kind="mergesort")
-    out.ts[begin:end] = out.ts[begin:end][order]
-    out.value[begin:end] = out.value[begin:end][order]
-    out.status[begin:end] = out.status[begin:end][order]
+def _is_rising(ts: Any) -> bool:
+    falls = 0
+    for j in range(1, ts.size):
+        falls += ts[j] < ts[j - 1]
+    return falls == 0
 
 
 @kernel
-def fill(t: Tables, s: State, f: Frames, w: Work, cells: Any, out: Output) -> None:
-    """Step 3: writes every row of ``out`` and clears what this call left in the state."""
+def _group(s: State, f: Frames, long: Long, w: Work, times: Any) -> None:
+    """Brings frames, their first words and times together by piece, each piece in order of time; ``place`` moves to its
+    end. ``order`` is of use for words behind the first only."""
+    ts, words, width, place, piece_of, order, first = f.ts, f.words, f.width, s.place, w.piece, w.order, w.first
+    for i in range(ts.size):
+        p = piece_of[i]
+        if p >= 0:
+            at = np.uint64(place[p])
+            place[p] = at + np.uint64(1)
+            if width > 1:
+                order[at] = i
+            first[at] = words[i * width]
+            times[at] = ts[i]
     for e in range(w.counts[PAIRS]):
-        p = w.pairs[e]
-        w.sorted[s.pieces[p].start] = w.frames[e]
-        s.pieces[p].start += 1
-    width = f.words.shape[1]
-    block = max(16, _BLOCK // width)
-    payload, raw = np.empty((width, block), np.uint64), np.empty(block, np.uint64)
-    ts = np.empty(block, np.int64)
-    last = np.iinfo(np.int64).min
+        p, i = w.pairs[e], w.frames[e]
+        at = np.uint64(place[p])
+        place[p] = at + np.uint64(1)
+        order[at] = i
+        first[at] = words[i * width] if i < ts.size else long.words[long.at[i - ts.size]]
+        times[at] = ts[i] if i < ts.size else ts[long.row[i - ts.size]]
     for k in range(w.counts[TOUCHED]):
-        piece = s.pieces[w.touched[k]]
-        base = s.streams[piece.stream].cell
-        words = min(width, (t.codecs[piece.codec].limit + 7) // 8)
-        rising, last = True, np.iinfo(np.int64).min
-        for begin in range(piece.start - piece.rows, piece.start, block):
-            rows = w.sorted[begin : min(begin + block, piece.start)]
-            rising &= _gather(f, rows, words, payload, ts) and ts[0] >= last
-            last = ts[rows.size - 1]
-            _block(t, piece, base, payload, ts, rows.size, raw, cells, out)
-        if not rising:
-            first = t.codecs[piece.codec].first
+        end = place[w.touched[k]]
+        begin = end - s.rows[w.touched[k]]
+        if not _is_rising(times[begin:end]):
+            by_time = np.argsort(times[begin:end], kind="mergesort")
+            order[begin:end] = order[begin:end][by_time]
+            first[begin:end] = first[begin:end][by_time]
+            times[begin:end] = times[begin:end][by_time]
+
+
+@kernel
+def _merge(cell: Any, out: Output) -> None:
+    """Rows of a series of several pieces by time, equal times in the order they are."""
+    n, end = cell[ROWS], cell[OFFSET]
+    times = out.times[cell[TIMES] : cell[TIMES] + n]
+    if _is_rising(times):
+        return
+    order = np.argsort(times, kind="mergesort")
+    times[:] = times[order]
+    out.value[end - n : end] = out.value[end - n : end][order]
+    out.status[end - n : end] = out.status[end - n : end][order]
+    if out.integers.size:
+        out.integers[end - n : end] = out.integers[end - n : end][order]
+
+
+@kernel
+def _words(t: Tables, piece: Any) -> int:
+    """How many words of its frames a piece needs: those up to its last signal, which all of them have."""
+    last = t.signals[t.codecs[piece.codec].first + piece.signals - 1]
+    return int(last.word) + int(last.two_words) + 1
+
+
+@kernel
+def fill(t: Tables, s: State, f: Frames, long: Long, w: Work, cells: Any, starts: Any, out: Output) -> None:
+    """Writes every row of ``out`` and clears what this call left in the state."""
+    _group(s, f, long, w, out.times)
+    widest = 1
+    for k in range(w.counts[TOUCHED]):
+        widest = max(widest, _words(t, s.pieces[w.touched[k]]))
+    block = max(16, _BLOCK // widest)
+    payload, raw = np.empty((widest, block), np.uint64), np.empty(block, np.uint64)
+    value, status, signals, first_word = out.value, out.status, t.signals, w.first
+    for k in range(w.counts[TOUCHED]):
+        piece, end = s.pieces[w.touched[k]], s.place[w.touched[k]]
+        base, words, first = s.streams[piece.stream].cell, _words(t, piece), t.codecs[piece.codec].first
+        for begin in range(end - s.rows[w.touched[k]], end, block):
+            n = min(block, end - begin)
+            if words > 1:
+                _gather(f, long, w.order[begin : begin + n], words, payload)
             for q in range(first, first + piece.signals):
-                cells[base + t.signals[q].label, PARTS] += 1
+                g = signals[q]
+                cell = cells[base + g.label]
+                at = cell[OFFSET]
+                cell[OFFSET] = at + n
+                source = payload[g.word] if words > 1 else first_word[begin : begin + n]
+                if g.kind == LINEAR and not (g.big or g.two_words):
+                    if g.judged:
+                        _judged(source, n, g.shift, g.mask, g, value[at : at + n], status[at : at + n])
+                    else:
+                        _scaled(source, n, g.shift, g.mask, g, value[at : at + n], status[at : at + n])
+                else:
+                    more = payload[g.word + 1] if g.two_words else source
+                    _general(source, more, n, g, raw, out, at)
+                if cell[PARTS] > 1:
+                    to = cell[TIMES] + at - starts[cell[SERIES]]
+                    out.times[to : to + n] = out.times[begin : begin + n]
     for c in range(cells.shape[0]):
         if cells[c, PARTS] > 1:
-            _sort(cells[c, OFFSET] - cells[c, ROWS], cells[c, OFFSET], out)
+            _merge(cells[c], out)
     for k in range(w.counts[TOUCHED]):
         s.streams[s.pieces[w.touched[k]].stream].cell = -1
-        s.pieces[w.touched[k]].rows = 0
+        s.rows[w.touched[k]] = 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import cantools_oracle as oracle
@@ -11,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import duco_workbench
 from duco_workbench.errors import DataError
 from duco_workbench.model import EXTENDED, Flag, FrameBatch
 from duco_workbench.parsing import Decoder, load_text, warm_up
@@ -284,9 +289,11 @@ def test_integers_wider_than_float64_are_rounded_once() -> None:
     signed = text.replace("63@1+ (1,1)", "64@1- (1,0)")
     scaled = text.replace("63@1+ (1,1)", "60@1+ (3,1)")
     unsigned = text.replace("63@1+ (1,1)", "64@1+ (1,0)")
+    shifted = text.replace("63@1+ (1,1)", "61@1+ (-3,0.1)")
+    shifted_unsigned = text.replace("63@1+ (1,1)", "64@1+ (1,0.5)")
     rng = np.random.default_rng(1)
     frames = batch([(i, 0, 100, rng.bytes(8)) for i in range(500)])
-    for variant in (text, signed, scaled, unsigned):
+    for variant in (text, signed, scaled, unsigned, shifted, shifted_unsigned):
         assert assert_equals_cantools(variant, frames) == 500
 
 
@@ -336,7 +343,7 @@ def test_more_ids_than_the_table_keeps() -> None:
         zeros = np.zeros(n, np.uint8)
         frames = FrameBatch(np.arange(n), numbers, zeros, zeros, np.zeros((n, 8), np.uint8), zeros)
         assert decoder.decode_all(frames).counts["unknown_ids"] + decoder.decode_all(frames).counts["decoded"] == n
-    assert len(decoder._state.slots) <= 1 << 16
+    assert len(decoder._engine._state.slots) <= 1 << 17
     assert values(decoder, one(bytes(8)))["EEC1.Torque"] == (-125.0, 0)
 
 
@@ -473,10 +480,28 @@ def test_one_decoder_in_several_threads() -> None:
 
 
 def test_warm_up_compiles_all_a_batch_needs() -> None:
-    from duco_workbench.parsing import kernels
+    from duco_workbench.parsing import batches
     from duco_workbench.parsing import values as value_kernels
 
     warm_up()
     Decoder(load_text(J1939)).decode(batch([*bam(0, 1, 0xFEE5, bytes(20)), (9, 1, EEC1, bytes(8))]))
-    for kernel in (kernels.classify, kernels.layout, value_kernels.fill):
+    for kernel in (batches.decode, value_kernels.fill):
         assert len(kernel.signatures) == 1  # type: ignore[attr-defined]
+
+
+def test_a_kernel_that_was_kept_is_compiled_anew_when_another_file_changes(tmp_path: Path) -> None:
+    shutil.copytree(Path(duco_workbench.__file__).parent, tmp_path / "duco_workbench")
+    parsing = tmp_path / "duco_workbench" / "parsing"
+    (parsing / "caller.py").write_text(
+        "from .called import two\nfrom .kernels import kernel\n\n\n@kernel\ndef four():\n    return 2 * two()\n"
+    )
+
+    def four(two: int) -> str:
+        (parsing / "called.py").write_text(f"from .kernels import kernel\n\n\n@kernel\ndef two():\n    return {two}\n")
+        script = "from duco_workbench.parsing.caller import four; print(four(), sum(four.stats.cache_hits.values()))"
+        return subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert four(2) == "4 0"
+    assert four(2_000) == "4000 0"

@@ -1,0 +1,211 @@
+"""The compiled engine: what a :class:`~.decoder.Decoder` runs on where numba is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import j1939
+from ..columns import Runs, Samples
+from ..errors import DataError
+from ..j1939.transport import OUTCOMES, LongMessage
+from ..model import FrameBatch
+from . import batches, kernels, values
+from .buffers import Buffers
+from .engine import Explained
+from .kernels import EMPTY, LEARNED, PIECE, STREAM, Frames, Long, State, Work
+from .plan import Plan
+from .reassembly import Sessions
+from .runs import CompiledRuns
+
+_FEWEST_SLOT_BITS, _MOST_IDLE_SLOTS = 12, 1 << 16  # learned entries are dropped between calls beyond the latter
+_WIDTHS = range(8, 65, 8)  # bytes of a row of data
+_MOST_BUS_MAPS, _MOST_BUSES = 4096, 1 << 17
+_MOST_KNOWN_TABLES = 64  # which series a batch has changes little from batch to batch
+_FLOAT64, _INT64, _UINT32, _UINT16, _UINT8 = map(np.dtype, (np.float64, np.int64, np.uint32, np.uint16, np.uint8))
+_NO_INTEGERS, _NO_MACHINES = np.empty(0, np.int64), np.empty(0, np.uint16)
+_COUNTED = (
+    ("decoded", kernels.DECODED),
+    ("transport", kernels.TRANSPORT),
+    ("unknown", kernels.UNKNOWN),
+    ("unknown_ids", kernels.UNKNOWN_IDS),
+    ("skipped", kernels.SKIPPED),
+)
+_Bus = tuple[str, str]  # machine ("" where a batch names none), channel
+_Names = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+class Compiled:
+    """An :class:`~.engine.Engine`: keeps what it has learned of ids, and buffers, from call to call."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._buses: dict[_Bus, int] = {}
+        self._bus_names: list[_Bus] = []
+        self._maps: dict[tuple[tuple[str, ...], tuple[str, ...]], NDArray[np.uint64]] = {}
+        self._buffers = Buffers()
+        self._outcomes = np.zeros(len(OUTCOMES), np.int64)
+        self._epoch = self._capacity = 0
+        self._is_torn = False
+        self._reserve(0)
+        self._clear(_FEWEST_SLOT_BITS)
+
+    def sessions(self) -> Sessions:
+        return Sessions.none()
+
+    def decode(self, frames: FrameBatch, sessions: Sessions, is_last: bool) -> Samples:
+        f = _checked(frames, self._bus_map(frames))
+        self._reserve(len(f.ts))
+        if self._is_torn:
+            self._clear(self._slot_bits)
+        self._is_torn = True  # until all steps are done: who interrupts one leaves counts behind
+        self._long, runs, keys, out = self._run(f, sessions, is_last)
+        self._is_torn = False
+        signals, sources, units, machines = self._names_of(keys)
+        if self._state.slots.size > 2 * _MOST_IDLE_SLOTS:
+            self._clear(_FEWEST_SLOT_BITS)
+        integers = out.integers if len(out.integers) else None
+        return Samples.of_runs(signals, sources, units, runs, out.value, out.status, integers, machines)
+
+    def explain(self, frames: FrameBatch) -> Explained:
+        tally, noted = self._work.counts.tolist(), self._work.texts[: self._work.counts[kernels.TEXTS]]
+        counts = {"frames": len(frames), **{name: tally[at] for name, at in _COUNTED}}
+        counts.update(zip(OUTCOMES, self._outcomes.tolist(), strict=True))
+        return Explained(_long_messages(frames, self._long), [(i, m) for i, m in noted.tolist()], counts)
+
+    def _run(self, f: Frames, sessions: Sessions, is_last: bool) -> tuple[Long, Runs, NDArray[np.int64], values.Output]:
+        """All steps; again with a larger state when it was full, and the last one apart when its output had no room."""
+        tables, work, spare = self._plan.tables, self._work, self._buffers.spare
+        out = values.Output(spare(_FLOAT64), spare(_UINT8), spare(_INT64), _NO_INTEGERS)
+        while True:
+            work.counts[:] = self._outcomes[:] = 0
+            work.counts[kernels.EPOCH] = self._epoch = self._epoch % 0x7FFF_FFFF + 1
+            outcome, long, cells, times, integers, starts, at, keys, fits = batches.decode(
+                tables, self._state, f, sessions, work, self._outcomes, is_last, out
+            )
+            if outcome == kernels.DONE:
+                break
+            self._clear(self._slot_bits + (outcome == kernels.FULL))
+            if outcome == kernels.BAD_LENGTH:
+                raise DataError("bad_frames", f"a dlc is greater than the {8 * f.width} bytes of its data")
+            if outcome == kernels.BAD_BUS:
+                raise DataError("bad_frames", f"a channel is not one of the {f.channels} named, or a machine is not")
+        rows = int(starts[-1])
+        if not fits:
+            take, wide = self._buffers.take, np.zeros(rows if integers else 0, np.int64)
+            out = values.Output(take(_FLOAT64, rows), take(_UINT8, rows), take(_INT64, times), wide)
+            values.fill(tables, self._state, f, long, work, cells, starts, out)
+        out = values.Output(out.value[:rows], out.status[:rows], out.times[:times], out.integers)
+        return long, CompiledRuns(starts, at, out.times), keys, out
+
+    def _names_of(self, keys: NDArray[np.int64]) -> _Names:
+        """Signals, sources, units and machines of the series with these keys."""
+        known = keys.tobytes()
+        if known not in self._names:
+            if len(self._names) == _MOST_KNOWN_TABLES:
+                self._names.clear()
+            labels, seen = keys & 0xFFFF_FFFF, self._seen_from()
+            machines, sources = zip(*(seen[i] for i in (keys >> 32).tolist()), strict=True) if len(keys) else ((), ())
+            self._names[known] = (
+                tuple(self._plan.label_names[labels].tolist()),
+                sources,
+                tuple(self._plan.label_units[labels].tolist()),
+                machines if any(machines) else (),
+            )
+        return self._names[known]
+
+    def _seen_from(self) -> list[tuple[str, str]]:
+        """Machine and source of every stream."""
+        streams = self._state.streams
+        for number in range(len(self._sources), int(self._state.used[kernels.STREAMS_USED])):
+            machine, bus = self._bus_names[streams[number]["bus"]]
+            address = int(streams[number]["source"])
+            self._sources.append((machine, bus if address < 0 else j1939.source_name(bus, address)))
+        return self._sources
+
+    def _bus_map(self, frames: FrameBatch) -> NDArray[np.uint64]:
+        """The decoder's own number of each of these buses, (machines * channels)."""
+        buses = (frames.machines, frames.channels)
+        if buses not in self._maps:
+            if len(self._maps) > _MOST_BUS_MAPS or len(self._buses) > _MOST_BUSES:
+                self._maps, self._buses, self._sessions = {}, {}, None
+                self._clear(self._slot_bits)
+            names = [(machine, channel) for machine in frames.machines or ("",) for channel in frames.channels]
+            for name in names:
+                self._buses.setdefault(name, len(self._buses))
+            self._bus_names = list(self._buses)
+            self._maps[buses] = np.array([self._buses[name] for name in names], np.uint64)
+        return self._maps[buses]
+
+    def _clear(self, slot_bits: int) -> None:
+        """Forgets every id and stream; the table then has ``2**slot_bits`` slots."""
+        self._slot_bits = slot_bits
+        self._sources: list[tuple[str, str]] = []
+        self._names: dict[bytes, _Names] = {}
+        n, half = 1 << slot_bits, 1 << (slot_bits - 1)
+        slots, learned = np.full(2 * n, EMPTY, np.uint64), np.zeros(n, LEARNED)
+        streams, pieces, rows = np.zeros(half, STREAM), np.zeros(half, PIECE), np.zeros(half, np.int32)
+        self._state = State(slots, learned, streams, pieces, rows, np.zeros(half, np.int64), np.zeros(3, np.int64))
+        self._is_torn = False
+
+    def _reserve(self, frames: int) -> None:
+        """Buffers for a batch of so many frames."""
+        if frames <= self._capacity and self._capacity:
+            return
+        self._capacity = n = max(4096, frames)
+        most = 2 * n * self._plan.most_codecs  # of frames, and of messages put together from them
+        piece, slow, slow_slot = np.empty((3, n), np.int32)
+        noted, pairs, order, touched, transport = np.empty((5, most + n), np.int32)
+        first, texts = np.empty(most + n, np.uint64), np.empty((2 * n, 2), np.int32)
+        active, counts = np.empty(self._plan.most_codecs + 1, np.int32), np.zeros(kernels.COUNTS, np.int64)
+        self._work = Work(piece, slow, slow_slot, noted, pairs, order, first, touched, transport, texts, active, counts)
+
+
+def _long_messages(frames: FrameBatch, long: Long) -> list[LongMessage]:
+    rows, data = long.row, long.words.view(np.uint8)
+    columns = (
+        frames.ts[rows],
+        frames.channel[rows],
+        j1939.pgn(long.ids),
+        j1939.source_address(long.ids),
+        long.destination,
+        8 * long.at,
+        long.lengths,
+    )
+    return [
+        LongMessage(ts, channel, pgn, source, destination, data[at : at + size].tobytes())
+        for ts, channel, pgn, source, destination, at, size in zip(*(c.tolist() for c in columns), strict=True)
+    ]
+
+
+def _checked(frames: FrameBatch, bus_map: NDArray[np.uint64]) -> Frames:
+    """The columns as the kernels need them: right types and shapes, contiguous, aligned, writeable."""
+    n, data, machine = len(frames.ts), frames.data, frames.machine
+    if data.dtype != np.uint8 or data.ndim != 2 or len(data) != n or data.shape[1] not in _WIDTHS:
+        raise DataError("bad_frames", f"data is {data.dtype} {data.shape}, expected uint8 ({n}, 8) or ({n}, 64)")
+    return Frames(
+        _column("ts", frames.ts, _INT64, n),
+        _column("arbitration_id", frames.arbitration_id, _UINT32, n),
+        _column("dlc", frames.dlc, _UINT8, n),
+        _column("flags", frames.flags, _UINT8, n),
+        _native(np.ascontiguousarray(data).view(np.uint64)).reshape(-1),
+        data.shape[1] // 8,
+        _column("channel", frames.channel, _UINT8, n),
+        _NO_MACHINES if machine is None else _column("machine", machine, _UINT16, n),
+        len(frames.channels),
+        bus_map,
+    )
+
+
+def _column(name: str, column: NDArray[Any], kind: np.dtype[Any], n: int) -> NDArray[Any]:
+    if column.dtype != kind or column.shape != (n,):
+        raise DataError("bad_frames", f"{name} is {column.dtype} {column.shape}, expected {kind} ({n},)")
+    return _native(column)
+
+
+def _native(column: NDArray[Any]) -> NDArray[Any]:
+    """Itself, or a copy that is contiguous, aligned and writeable: the kernels are compiled for no other kind."""
+    flags = column.flags
+    return column if flags.c_contiguous and flags.aligned and flags.writeable else column.copy()
