@@ -53,6 +53,27 @@ def test_a_count_of_127_is_not_known_and_the_conversion_bit_is_kept() -> None:
     assert (found.spn, found.fmi, found.oc, found.cm) == (100, 3, None, 1)
 
 
+@pytest.mark.parametrize(("method", "data"), [(1, "0097038a"), (2, "9700038a"), (3, "b804038a"), (4, "b804030a")])
+def test_conversion_methods_of_one_code(method: int, data: str) -> None:
+    """SPN 1208, FMI 3, OC 10: the standard's own example (J1939-73, 5.7.1.7)."""
+    body = b"\x00\xff" + bytes.fromhex(data) + b"\xff\xff"
+    frames = batch([(7, 0x98FECA03, body)])
+    assert [(d.spn, d.fmi, d.oc) for d in dtcs(frames, methods={"can0:03": method})] == [(1208, 3, 10)]
+
+
+@pytest.mark.parametrize("spn", [1, 7, 8, 0x7F8, 0x800, 0x12345, 0x7FFFE])
+def test_every_bit_of_an_spn_by_every_method(spn: int) -> None:
+    high, low = spn >> 11, spn >> 3 & 255
+    for method, head in ((1, (high, low)), (2, (low, high)), (3, (spn & 255, spn >> 8 & 255))):
+        top = spn >> 16 if method == 3 else spn & 7
+        (found,) = read(0, "can0:00", b"\0\0" + bytes([*head, top << 5 | 31, 0x81]), method)
+        assert (found.spn, found.fmi, found.cm) == (spn, 31, 1)
+
+
+def test_a_clear_conversion_bit_is_method_4_whatever_is_said_of_the_sender() -> None:
+    assert [d.spn for d in read(0, "can0:00", b"\0\0" + code(1208, 3, 1), 1)] == [1208]
+
+
 def test_several_codes_come_in_a_long_message() -> None:
     body = bytes([0x50, 0x7F]) + code(100, 1, 1) + code(0, 0, 0) + code(0, 4, 2) + code(65535, 19, 126)
     head = bytes([32, len(body), 0, 3, 255, 0xCA, 0xFE, 0])
@@ -68,7 +89,7 @@ def test_several_codes_come_in_a_long_message() -> None:
         (3, "can0:11", 65535, 19, 126),
     ]
     assert found[1].lamps == "malfunction:flash-fast,red-stop:on"
-    assert Decoder(load_text(DATABASE)).decode(frames).dtcs == tuple(found)
+    assert Decoder(load_text(DATABASE)).decode_all(frames).dtcs == tuple(found)
 
 
 def test_previously_active_codes_are_asked_for() -> None:
