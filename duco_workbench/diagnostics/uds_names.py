@@ -1,0 +1,128 @@
+"""Names of UDS services, negative response codes and trouble code status bits (ISO 14229-1:2020)."""
+
+from __future__ import annotations
+
+SERVICES: dict[int, str] = {
+    # SAE J1979 (OBD-II), which shares the bus and the ids
+    0x01: "CurrentData",
+    0x02: "FreezeFrameData",
+    0x03: "StoredTroubleCodes",
+    0x04: "ClearTroubleCodes",
+    0x05: "OxygenSensorMonitoring",
+    0x06: "OnBoardMonitoring",
+    0x07: "PendingTroubleCodes",
+    0x08: "ControlOfOnBoardSystem",
+    0x09: "VehicleInformation",
+    0x0A: "PermanentTroubleCodes",
+    # ISO 14229-1
+    0x10: "DiagnosticSessionControl",
+    0x11: "ECUReset",
+    0x14: "ClearDiagnosticInformation",
+    0x19: "ReadDTCInformation",
+    0x22: "ReadDataByIdentifier",
+    0x23: "ReadMemoryByAddress",
+    0x24: "ReadScalingDataByIdentifier",
+    0x27: "SecurityAccess",
+    0x28: "CommunicationControl",
+    0x29: "Authentication",
+    0x2A: "ReadDataByPeriodicIdentifier",
+    0x2C: "DynamicallyDefineDataIdentifier",
+    0x2E: "WriteDataByIdentifier",
+    0x2F: "InputOutputControlByIdentifier",
+    0x31: "RoutineControl",
+    0x34: "RequestDownload",
+    0x35: "RequestUpload",
+    0x36: "TransferData",
+    0x37: "RequestTransferExit",
+    0x38: "RequestFileTransfer",
+    0x3D: "WriteMemoryByAddress",
+    0x3E: "TesterPresent",
+    0x83: "AccessTimingParameter",
+    0x84: "SecuredDataTransmission",
+    0x85: "ControlDTCSetting",
+    0x86: "ResponseOnEvent",
+    0x87: "LinkControl",
+}
+
+NEGATIVE_RESPONSES: dict[int, str] = {
+    0x10: "GeneralReject",
+    0x11: "ServiceNotSupported",
+    0x12: "SubFunctionNotSupported",
+    0x13: "IncorrectMessageLengthOrInvalidFormat",
+    0x14: "ResponseTooLong",
+    0x21: "BusyRepeatRequest",
+    0x22: "ConditionsNotCorrect",
+    0x24: "RequestSequenceError",
+    0x25: "NoResponseFromSubnetComponent",
+    0x26: "FailurePreventsExecutionOfRequestedAction",
+    0x31: "RequestOutOfRange",
+    0x33: "SecurityAccessDenied",
+    0x34: "AuthenticationRequired",
+    0x35: "InvalidKey",
+    0x36: "ExceedNumberOfAttempts",
+    0x37: "RequiredTimeDelayNotExpired",
+    0x38: "SecureDataTransmissionRequired",
+    0x39: "SecureDataTransmissionNotAllowed",
+    0x3A: "SecureDataVerificationFailed",
+    0x50: "CertificateVerificationFailedInvalidTimePeriod",
+    0x51: "CertificateVerificationFailedInvalidSignature",
+    0x52: "CertificateVerificationFailedInvalidChainOfTrust",
+    0x53: "CertificateVerificationFailedInvalidType",
+    0x54: "CertificateVerificationFailedInvalidFormat",
+    0x55: "CertificateVerificationFailedInvalidContent",
+    0x56: "CertificateVerificationFailedInvalidScope",
+    0x57: "CertificateVerificationFailedInvalidCertificate",
+    0x58: "OwnershipVerificationFailed",
+    0x59: "ChallengeCalculationFailed",
+    0x5A: "SettingAccessRightsFailed",
+    0x5B: "SessionKeyCreationDerivationFailed",
+    0x5C: "ConfigurationDataUsageFailed",
+    0x5D: "DeAuthenticationFailed",
+    0x70: "UploadDownloadNotAccepted",
+    0x71: "TransferDataSuspended",
+    0x72: "GeneralProgrammingFailure",
+    0x73: "WrongBlockSequenceCounter",
+    0x78: "RequestCorrectlyReceivedResponsePending",
+    0x7E: "SubFunctionNotSupportedInActiveSession",
+    0x7F: "ServiceNotSupportedInActiveSession",
+    0x81: "RpmTooHigh",
+    0x82: "RpmTooLow",
+    0x83: "EngineIsRunning",
+    0x84: "EngineIsNotRunning",
+    0x85: "EngineRunTimeTooLow",
+    0x86: "TemperatureTooHigh",
+    0x87: "TemperatureTooLow",
+    0x88: "VehicleSpeedTooHigh",
+    0x89: "VehicleSpeedTooLow",
+    0x8A: "ThrottlePedalTooHigh",
+    0x8B: "ThrottlePedalTooLow",
+    0x8C: "TransmissionRangeNotInNeutral",
+    0x8D: "TransmissionRangeNotInGear",
+    0x8F: "BrakeSwitchNotClosed",
+    0x90: "ShifterLeverNotInPark",
+    0x91: "TorqueConverterClutchLocked",
+    0x92: "VoltageTooHigh",
+    0x93: "VoltageTooLow",
+    0x94: "ResourceTemporarilyNotAvailable",
+}
+
+STATUS_BITS = (  # from bit 0 on
+    "testFailed",
+    "testFailedThisOperationCycle",
+    "pendingDTC",
+    "confirmedDTC",
+    "testNotCompletedSinceLastClear",
+    "testFailedSinceLastClear",
+    "testNotCompletedThisOperationCycle",
+    "warningIndicatorRequested",
+)
+
+
+def service_name(service: int) -> str:
+    """Of a request's service id; ``Service BA`` where it has none."""
+    return SERVICES.get(service, f"Service {service:02X}")
+
+
+def negative_response_name(code: int) -> str:
+    """``Code F0`` where the standard has none, or leaves it to makers."""
+    return NEGATIVE_RESPONSES.get(code, f"Code {code:02X}")
