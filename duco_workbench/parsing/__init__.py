@@ -2,8 +2,9 @@
 
 ::
 
-    load, load_text -> Database -> Decoder(database).decode(frames) -> Decoded(samples, texts, dtcs, counts)
-    read_log, open_log -> FrameBatch       thin(samples) -> fewer samples
+    load, load_text -> Database -> Decoder(database).decode(frames) -> Samples
+                                                    .decode_all(frames), .stream(log) -> texts, dtcs, counts besides
+    read_log, open_log -> FrameBatch       dtcs(frames) -> trouble codes       thin(samples) -> fewer samples
 
 Names resolve on first use, so that whoever only loads a database pays for neither numba nor a log reader.
 """
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..j1939.dm1 import dtcs
     from .database import Database, Message, Signal, load, load_text
     from .decoder import Decoded, Decoder, warm_up
     from .logs import open_log, read_log
@@ -30,6 +32,7 @@ _HOME = {
     "warm_up": ".decoder",
     "open_log": ".logs",
     "read_log": ".logs",
+    "dtcs": "..j1939.dm1",
     "thin": ".thinning",
 }
 
@@ -39,6 +42,7 @@ __all__ = [
     "Decoder",
     "Message",
     "Signal",
+    "dtcs",
     "load",
     "load_text",
     "open_log",

@@ -21,7 +21,7 @@ from .reassembly import Sessions
 from .runs import CompiledRuns
 
 _FEWEST_SLOT_BITS, _MOST_IDLE_SLOTS = 12, 1 << 16  # learned entries are dropped between calls beyond the latter
-_WIDTHS = range(8, 65, 8)  # bytes of a row of data
+_WIDTHS = range(8, 257, 8)  # bytes of a row of data: frames, and what packets were put together to
 _MOST_BUS_MAPS, _MOST_BUSES = 4096, 1 << 17
 _MOST_KNOWN_TABLES = 64  # which series a batch has changes little from batch to batch
 _FLOAT64, _INT64, _UINT32, _UINT16, _UINT8 = map(np.dtype, (np.float64, np.int64, np.uint32, np.uint16, np.uint8))
