@@ -95,7 +95,7 @@ def test_any_frames_are_counted(said: list[tuple[int, bytes]]) -> None:
 
 def test_fast_packets_decode_like_frames() -> None:
     text = """VERSION ""
-BO_ 2566980862 GNSS: 43 X
+BO_ 2583168510 GNSS: 43 X
  SG_ Far : 280|16@1+ (0.5,0) [0|0] "m" X
 BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","reserved","J1939PG";
 BA_DEF_DEF_ "VFrameFormat" "J1939PG";
