@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..jit import kernel
 from .classify import check, classify, classify_long
-from .kernels import DONE, FULL, SESSION_FRAMES, SLOTS_USED, Frames, State, Work, kernel
+from .kernels import DONE, FULL, SESSION_FRAMES, SLOTS_USED, Frames, State, Work
 from .layout import layout
 from .plan import Tables
 from .reassembly import Sessions, give_up, messages_of, reassemble

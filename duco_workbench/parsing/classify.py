@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..jit import inlined, kernel
 from .kernels import (
     BAD_BUS,
     BAD_LENGTH,
@@ -30,8 +31,6 @@ from .kernels import (
     Long,
     State,
     Work,
-    inlined,
-    kernel,
     swapped,
 )
 from .learned import bus_of, find, key_of, learn, piece_of, room_of, search, value_of

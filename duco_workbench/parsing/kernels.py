@@ -1,4 +1,4 @@
-"""What the kernels work on, and how they are compiled.
+"""What the kernels work on.
 
 One call (:mod:`.batches`) decodes a batch in four steps:
 
@@ -14,35 +14,12 @@ A kernel trusts shapes and plan: a wrong one is a crash, not an exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-_HERE = Path(__file__).parent
-_STAMP = tuple((s.st_mtime_ns, s.st_size) for s in (f.stat() for f in sorted(_HERE.glob("*.py"))))
-
-
-def kernel(function: Function) -> Function:
-    """Compiled on first call, kept on disk for the next process; runs without the interpreter lock.
-
-    numba compiles what a kernel calls into it, but looks only at the kernel's own file when it asks whether what it
-    kept is still good. So the stamp it compares is that of all files here.
-    """
-    compiled: Any = numba.njit(cache=True, nogil=True)(function)
-    compiled._cache._cache_file._source_stamp = _STAMP
-    return cast(Function, compiled)
-
-
-def inlined(function: Function) -> Function:
-    """Becomes part of the kernel that calls it: a call would pass, and count references to, every array of a table."""
-    compiled: Any = numba.njit(inline="always")(function)
-    return cast(Function, compiled)
-
+from ..jit import inlined
 
 # The hash table: a slot is two words, key and value, so that nearly every frame reads one line of the nearest cache.
 # An id's value is its piece << 16 | the least length with which it has just that one; FEW means it never has.

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .kernels import KEY, OFFSET, PARTS, ROWS, SERIES, TIMES, TOUCHED, State, Work, kernel
+from ..jit import kernel
+from .kernels import KEY, OFFSET, PARTS, ROWS, SERIES, TIMES, TOUCHED, State, Work
 from .plan import INTEGER, INTEGER_UNSIGNED, Tables
 
 

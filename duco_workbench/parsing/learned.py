@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..jit import inlined, kernel
 from .kernels import (
     DATA,
     EMPTY,
@@ -20,8 +21,6 @@ from .kernels import (
     STREAMS_USED,
     TRANSPORT_FRAME,
     State,
-    inlined,
-    kernel,
 )
 from .plan import Tables
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..j1939.transport import LONGEST, OUTCOMES, TIMEOUT
-from .kernels import Frames, Long, inlined, kernel
+from ..jit import inlined, kernel
+from .kernels import Frames, Long
 from .learned import bus_of
 
 MOST_OPEN = 4096  # sessions at once; a machine has a few, a fuzzed bus as many as it likes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..columns import Runs
-from .kernels import kernel
+from ..jit import kernel
 
 
 @kernel

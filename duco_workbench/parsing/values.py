@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import OFFSET, PAIRS, PARTS, ROWS, SERIES, TIMES, TOUCHED, Frames, Long, State, Work, kernel, swapped
+from ..jit import kernel
+from .kernels import OFFSET, PAIRS, PARTS, ROWS, SERIES, TIMES, TOUCHED, Frames, Long, State, Work, swapped
 from .plan import (
     FLOAT32,
     FLOAT64,

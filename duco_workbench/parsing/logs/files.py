@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BufferedIOBase
 from pathlib import Path
+from typing import IO
 from zoneinfo import ZoneInfo
 
 from ...errors import ConfigError
@@ -72,6 +73,7 @@ class Source:
         path: as given.
         zone: the time zone of local times, or None when unknown.
         has_start: the caller sets the first frame's time, so no zone is needed.
+        placed_by: IANA name of the zone that local times in the file were placed by, or None when there were none.
         warnings: sentences that start with the file's name.
         byte, line: where the reader is in the unzipped bytes; 0 where it does not know.
         share: part of the file read (0..1) where bytes do not tell (set by the reader), else None.
@@ -80,6 +82,7 @@ class Source:
     def __init__(self, path: Path, zone: ZoneInfo | None = None, has_start: bool = False) -> None:
         self.path, self.zone, self.has_start = path, zone, has_start
         self.warnings: list[str] = []
+        self.placed_by: str | None = None
         self.byte = self.line = 0
         self.share: float | None = None
         self._size = path.stat().st_size
@@ -106,7 +109,8 @@ class Source:
                 f"{self.path.name} has local times only ({wall:%Y-%m-%d %H:%M:%S}); "
                 "say where it was recorded with --tz, e.g. --tz Europe/Berlin or --tz UTC."
             )
-        return wall_to_utc(wall, self.zone or ZoneInfo("UTC"))
+        self.placed_by = self.zone.key if self.zone else None
+        return wall_to_utc(wall, self.zone or UTC)
 
     def stream(self) -> BufferedIOBase:
         """The file's bytes, unzipped."""
@@ -126,9 +130,20 @@ class Source:
             return self.path
         copy = self.folder() / self.path.with_suffix("").name
         with copy.open("wb") as target:
-            shutil.copyfileobj(self.stream(), target, 1 << 20)
+            self._unzip(target)
         self.close_stream()
         return copy
+
+    def _unzip(self, target: IO[bytes]) -> None:
+        """All that can be unzipped: a cut .gz may hold frames all the same."""
+        stream, done = self.stream(), 0
+        try:
+            while part := stream.read1(1 << 20):
+                done += target.write(part)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            if not done:
+                raise
+            self.warn(f"damaged at byte {done:,}: unzipped up to there ({error})")
 
     def progress(self) -> float:
         """Part of the file's bytes that is read (0..1)."""

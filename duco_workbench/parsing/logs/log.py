@@ -51,6 +51,14 @@ def _reader_of(path: Path) -> Reader:
     suffix = log_suffix(path)
     if suffix == ".log":
         from .candump import read_candump as reader
+    elif suffix == ".asc":
+        from .asc import read_asc as reader
+    elif suffix == ".blf":
+        from .blf import read_blf as reader
+    elif suffix == ".trc":
+        from .trc import read_trc as reader
+    elif suffix == ".csv":
+        from .csv_table import read_csv as reader
     elif suffix in MDF_SUFFIXES:
         from .mf4 import read_mf4 as reader
     else:
@@ -69,6 +77,7 @@ class Log:
         warnings: one sentence for each thing that was wrong; complete when the iteration has ended.
         frames: number of frames read so far.
         span: (earliest, latest) time of the frames read so far, microseconds UTC, or None.
+        zone: IANA name of the zone that the file's local times were placed by; None when it has none.
     """
 
     def __init__(self, source: Source, reader: Reader, start: int | None = None) -> None:
@@ -83,6 +92,10 @@ class Log:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def zone(self) -> str | None:
+        return self._source.placed_by
 
     def progress(self) -> float:
         """Part of the file's bytes that is read (0..1)."""

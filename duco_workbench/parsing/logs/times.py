@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -30,7 +30,7 @@ def zone_of(name: str | None) -> ZoneInfo | None:
         raise ConfigError(f"{name!r} is no time zone; give an IANA name such as Europe/Berlin or UTC.") from None
 
 
-def wall_to_utc(wall: datetime, zone: ZoneInfo) -> int:
+def wall_to_utc(wall: datetime, zone: tzinfo) -> int:
     """Microseconds UTC of a naive local time (the first of two where the clock is set back)."""
     return (wall.replace(tzinfo=zone) - EPOCH) // _MICROSECOND
 

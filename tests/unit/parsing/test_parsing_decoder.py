@@ -493,11 +493,11 @@ def test_a_kernel_that_was_kept_is_compiled_anew_when_another_file_changes(tmp_p
     shutil.copytree(Path(duco_workbench.__file__).parent, tmp_path / "duco_workbench")
     parsing = tmp_path / "duco_workbench" / "parsing"
     (parsing / "caller.py").write_text(
-        "from .called import two\nfrom .kernels import kernel\n\n\n@kernel\ndef four():\n    return 2 * two()\n"
+        "from .called import two\nfrom ..jit import kernel\n\n\n@kernel\ndef four():\n    return 2 * two()\n"
     )
 
     def four(two: int) -> str:
-        (parsing / "called.py").write_text(f"from .kernels import kernel\n\n\n@kernel\ndef two():\n    return {two}\n")
+        (parsing / "called.py").write_text(f"from ..jit import kernel\n\n\n@kernel\ndef two():\n    return {two}\n")
         script = "from duco_workbench.parsing.caller import four; print(four(), sum(four.stats.cache_hits.values()))"
         return subprocess.run(
             [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True

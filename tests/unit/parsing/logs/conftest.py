@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import can
 import pytest
 
+from duco_workbench.errors import ConfigError
 from duco_workbench.model import ERROR, EXTENDED, REMOTE, Flag, FrameBatch, bus_name
+from duco_workbench.parsing.logs import open_log
 
 T0 = 1_700_000_000_250_000  # microseconds UTC, a whole millisecond: .asc and .blf headers hold no more
 Frame = tuple[int, str, int, int, int, bytes]  # ts, channel, id with SocketCAN's bits, dlc, flags, data
@@ -101,3 +106,91 @@ def write(tmp_path: Path) -> Callable[[str, Iterable[can.Message]], Path]:
         return tmp_path / name
 
     return write_log
+
+
+@pytest.fixture
+def by_python_can() -> Callable[..., list[Frame]]:
+    """The frames as python-can's own reader for the suffix gives them, shifted by microseconds."""
+
+    def read(path: Path, shift: int = 0) -> list[Frame]:
+        with can.LogReader(path) as reader:
+            return [frame_of(m, shift) for m in reader]
+
+    return read
+
+
+@pytest.fixture
+def busy() -> Callable[..., list[can.Message]]:
+    """Many frames of every kind a classic or CAN FD bus has, by a seed."""
+
+    def make(seed: int, count: int, is_fd: bool = False) -> list[can.Message]:
+        random = Random(seed)
+        return [_any_frame(random, k * 371, is_fd) for k in range(count)]
+
+    return make
+
+
+def _any_frame(random: Random, micros: int, is_fd: bool) -> can.Message:
+    extended, channel = random.random() < 0.7, random.randrange(3)
+    identifier = random.randrange(1 << 29 if extended else 1 << 11)
+    more = {"is_extended_id": extended, "channel": channel, "is_rx": random.random() < 0.8}
+    if is_fd and random.random() < 0.5:
+        data = random.randbytes(random.choice([1, 2, 7, 8, 12, 16, 20, 24, 32, 48, 64]))
+        brs, esi = random.random() < 0.5, random.random() < 0.2
+        return message(micros, identifier, data, is_fd=True, bitrate_switch=brs, error_state_indicator=esi, **more)
+    if random.random() < 0.1:
+        return message(micros, identifier, is_remote_frame=True, dlc=random.randrange(9), **more)
+    if random.random() < 0.05:
+        return message(micros, 0, is_error_frame=True, channel=channel)
+    return message(micros, identifier, random.randbytes(random.randrange(9)), **more)
+
+
+@pytest.fixture
+def read() -> Callable[..., tuple[FrameBatch, list[str]]]:
+    """All frames and warnings of a log, read in batches."""
+
+    def read_all(path: Path, tz: str | None = "UTC", start: int | None = None) -> tuple[FrameBatch, list[str]]:
+        with open_log(path, tz=tz, start=start) as log:
+            return FrameBatch.concat(list(log)), log.warnings
+
+    return read_all
+
+
+@pytest.fixture
+def gives_a_beginning(read: Any, frames: Any) -> Callable[[Path, bytes, int], None]:
+    """A file cut anywhere from a byte on gives a beginning of its frames; before that it may be refused."""
+
+    def check(path: Path, content: bytes, first: int) -> None:
+        path.write_bytes(content)
+        whole = frames(read(path)[0])
+        counts = []
+        for length in range(len(content)):
+            path.write_bytes(content[:length])
+            try:
+                found = frames(read(path)[0])
+            except ConfigError:
+                assert length < first, length
+                continue
+            assert found == whole[: len(found)], length
+            counts.append(len(found))
+        assert counts == sorted(counts)
+        assert counts[-1] >= len(whole) - 1
+
+    return check
+
+
+@pytest.fixture
+def survives(read: Any) -> Callable[[Path, bytes, int, int], None]:
+    """Bytes overwritten at random: a file is read in part or refused, whatever it holds."""
+
+    def check(path: Path, content: bytes, seed: int, changes: int) -> None:
+        random, broken = Random(seed), bytearray(content)
+        for _ in range(changes):
+            broken[random.randrange(len(broken))] = random.randrange(256)
+        path.write_bytes(broken)
+        with contextlib.suppress(ConfigError):
+            batch, _ = read(path)
+            assert batch.dlc.max() <= batch.data.shape[1]
+            assert batch.channel.max() < len(batch.channels)
+
+    return check

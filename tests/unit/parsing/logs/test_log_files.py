@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
+import can
 import pytest
 
 from duco_workbench.errors import ConfigError
-from duco_workbench.parsing.logs import find_logs, open_log, read_log
+from duco_workbench.parsing.logs import find_logs, open_log, read_log, warm_up
 
 LINE = "(1700000000.000001) can0 18FEF100#0102030405060708\n"
 
@@ -98,3 +102,52 @@ def test_naming_logs_loads_none_of_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_warm_up_compiles_all_that_reading_needs(tmp_path: Path) -> None:
+    from duco_workbench.parsing.logs import asc_kernel, blf_kernel, candump_kernel, csv_kernel, trc_kernel
+
+    warm_up()
+    kernels: list[Any] = [
+        asc_kernel.parse_asc,
+        blf_kernel.parse_objects,
+        candump_kernel.parse_candump,
+        csv_kernel.parse_csv,
+        trc_kernel.parse_trc,
+    ]
+    before = [len(kernel.signatures) for kernel in kernels]
+    for name in ("a.asc", "a.blf", "a.trc", "a.csv", "a.log"):
+        with can.Logger(tmp_path / name) as logger:
+            for k in range(3):
+                logger.on_message_received(
+                    can.Message(timestamp=1_700_000_000 + k, is_rx=bool(k), is_fd=name == "a.asc")
+                )
+        assert len(read_log(tmp_path / name, tz="UTC")) == 3
+    assert [len(kernel.signatures) for kernel in kernels] == before
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "line"),
+    [
+        ("a.log", "", LINE),
+        ("a.asc", "date Mon Jul 1 08:30:00 2024\n", "   1.5 1  18FEF100x  Rx  d 8 01 02 03 04 05 06 07 08\n"),
+        ("a.trc", ";$STARTTIME=45474.5\n", "   1)  15  18FEF100  8  01 02 03 04 05 06 07 08\n"),
+        ("a.csv", "timestamp,arbitration_id,extended,data_hex\n", "1700000000.5,18FEF100,1,0102030405060708\n"),
+    ],
+)
+def test_text_is_read_in_chunks_with_a_bound_on_memory(tmp_path: Path, name: str, head: str, line: str) -> None:
+    """Zipped too: what is held does not grow with the file."""
+    path = tmp_path / f"{name}.gz"
+    with gzip.open(path, "wb", 1) as file:
+        file.write(head.encode())
+        for _ in range(50):
+            file.write(line.encode() * 8000)
+    with open_log(path, tz="UTC") as log:
+        tracemalloc.start()
+        try:
+            sizes = [len(batch) for batch in log]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert sizes == [65_536] * 6 + [400_000 - 6 * 65_536]
+    assert peak < 20_000_000

@@ -200,3 +200,24 @@ def test_a_file_never_closed_is_read_to_its_last_whole_record(tmp_path: Path, fr
         end = len(content) - -(-cut // record) * record
         said = f"a.mf4: damaged at byte {end:,}: read up to there (the last record is cut)"
         assert log.warnings == ([] if whole else [said])
+
+
+def test_a_cut_zip_is_read_as_far_as_it_goes(tmp_path: Path, frames: Any) -> None:
+    """Of a logger that writes its records last, that is nearly all; else there is no index, and it is refused."""
+    random = np.random.default_rng(1)
+    rows, micros = records("CAN_DataFrame", 20_000, 1), np.arange(20_000) * 1000
+    rows["CAN_DataFrame.DataBytes"] = random.integers(0, 256, (20_000, 8))
+    rows["CAN_DataFrame.DataLength"] = rows["CAN_DataFrame.DLC"] = 8
+    path = save(tmp_path / "a.mf4", [("CAN_DataFrame", rows, micros / 1e6)])
+    zipped, packed = tmp_path / "z.mf4.gz", gzip.compress(never_closed(path))
+    zipped.write_bytes(packed[: len(packed) * 9 // 10])
+    with open_log(zipped) as log:
+        found = [row for batch in log for row in frames(batch)]
+    assert 10_000 < len(found) < 20_000
+    assert found == expected("CAN_DataFrame", rows, micros)[: len(found)]
+    assert log.warnings[0].startswith("z.mf4.gz: damaged at byte ")
+    assert "unzipped up to there" in log.warnings[0]
+    packed = gzip.compress(path.read_bytes())
+    zipped.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(ConfigError, match=r"z\.mf4\.gz holds no CAN frame that can be read"):
+        open_log(zipped)
