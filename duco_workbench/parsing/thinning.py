@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..columns import Samples
-from .kernels import kernel
+from ..jit import kernel
 
 
 @kernel
