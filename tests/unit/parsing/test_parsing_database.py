@@ -56,6 +56,7 @@ def test_what_a_catalog_needs_is_kept() -> None:
 @pytest.mark.parametrize(
     ("instead", "is_j1939"),
     [
+        ('BA_DEF_DEF_ "VFrameFormat" "";\nBA_ "VFrameFormat" BO_ 2364540158 9;', False),
         ('BA_DEF_DEF_ "VFrameFormat" "ExtendedCAN";', False),
         ('BA_DEF_DEF_ "VFrameFormat" "";\nBA_ "VFrameFormat" BO_ 2364540158 3;', True),
         ('BA_DEF_ "ProtocolType" STRING;\nBA_ "ProtocolType" "J1939";', True),
@@ -108,15 +109,54 @@ def test_a_signal_without_receiver_is_mended() -> None:
     assert database.skipped == ()
 
 
+@pytest.mark.parametrize(
+    ("instead_of", "written"),
+    [
+        ("(0.125,0)", "(.125,0)"),
+        ("Speed", "5_SEC_SPEED"),
+        ("[0|8031.875]", "[1.#QNAN|1.#INF]"),
+        ('VAL_ 256 Sel 3 "three";', 'VAL_ 256 Sel 3 "three"'),
+        ('CM_ BO_ 256 "a message";', 'CM_ BO_ 256 "a\nBO_ 9 message;";'),
+        ('VERSION ""', 'VERSION ""\nNS_ :\n\tNS_DESC_\n\tCM_\n\n\tBA_DEF_\nBS_: 500000:0,0;'),
+        ("BU_: ECU", "// of no use\nBU_: ECU\n  TWO"),
+    ],
+)
+def test_what_needs_no_leaving_out_is_read(instead_of: str, written: str) -> None:
+    assert instead_of in GOOD
+    database = load_text(GOOD.replace(instead_of, written))
+    assert [len(m.signals) for m in database.messages] == [2, 2]
+    assert database.skipped == ()
+    assert dict(database.messages[1].signals[0].choices) == {3: "three"}
+
+
+def test_an_id_without_bit_31_that_needs_it_is_read_with_it() -> None:
+    database = load_text(GOOD.replace("2364540158", str(2364540158 - 2**31)), name="x")
+    assert (database.messages[0].frame_id, database.messages[0].is_j1939) == (0x0CF004FE, True)
+    ((where, why),) = database.skipped
+    assert where == "x:3"
+    assert "read as one of 29 bits" in why
+
+
+def test_a_quote_that_is_never_closed_costs_one_statement() -> None:
+    database = load_text(GOOD.replace('"of the engine";', '"of the engine;'), name="x")
+    assert [where for where, _ in database.skipped] == ["x:10"]
+    assert database.messages[1].signals[0].choices == {3: "three"}
+
+
+def test_a_file_without_messages_is_an_empty_database() -> None:
+    database = load_text('VERSION ""\nCM_ "IMPORT other.dbc"', name="x")
+    assert (database.messages, database.skipped) == ((), (("x", "it defines no message"),))
+
+
 def test_signals_that_are_no_numbers_are_left_out() -> None:
     odd = 'BO_ 7 Odd: 64 X\n SG_ Wide : 0|65@1+ (1,0) [0|0] "" X\n SG_ F : 80|24@1- (1,0) [0|0] "" X\n'
     at = GOOD.index("BO_ 256")
     database = load_text(GOOD[:at] + odd + GOOD[at:] + "SIG_VALTYPE_ 7 F : 1;\n", name="x")
     assert names(database)["Odd"] == []
-    assert dict(database.skipped) == {
-        "x: Odd.Wide": "65 bits are too many for a number",
-        "x: Odd.F": "a floating point number of 24 bits",
-    }
+    assert database.skipped == (
+        ("x:7", 'SG_ Wide : 0|65@1+ (1,0) [0|0] "" X: 65 bits are too many for a number'),
+        ("x:8", 'SG_ F : 80|24@1- (1,0) [0|0] "" X: a floating point number of 24 bits'),
+    )
 
 
 def test_of_two_messages_with_one_id_the_later_decodes(tmp_path: Path) -> None:
@@ -125,10 +165,10 @@ def test_of_two_messages_with_one_id_the_later_decodes(tmp_path: Path) -> None:
     second.write_text('VERSION ""\nBO_ 256 Other: 1 X\n SG_ A : 0|8@1+ (1,0) [0|0] "" X\n')
     database = load(first, second)
     assert [m.name for m in database.messages] == ["EEC1", "Mux", "Other"]
-    assert database.skipped == (("Mux (0x100)", "Other has the same id and comes later"),)
+    assert database.skipped == (("a.dbc:6", "Mux (0x100): Other of b.DBC:2 has the same id"),)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be"])
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "x.dbc"
     path.write_text(GOOD.replace('"rpm"', '"°C"'), encoding=encoding)
@@ -197,6 +237,7 @@ def test_importing_the_package_costs_no_heavy_library() -> None:
     check = (
         "import sys, duco_workbench.parsing as p; p.load_text, p.Database;"
         f"print([m for m in {heavy!r} if m in sys.modules]);"
+        "p.load_text('BO_ 1 M: 8 X');"
         "p.Decoder, p.thin; print([m for m in ('cantools', 'pandas', 'polars', 'asammdf') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
