@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up down status test lint unit services browser notebooks bench lock clean
+.PHONY: up down status test lint unit services browser notebooks bench bench-decode lock clean
 
 up: $(VENV)/workbench                 ## the embedded stack: make up ARGS="--detach --machines 5"
 	@$(BIN)/duco up $(ARGS)
@@ -12,7 +12,7 @@ up: $(VENV)/workbench                 ## the embedded stack: make up ARGS="--det
 down status: $(VENV)/workbench
 	@$(BIN)/duco $@ $(ARGS)
 
-test: $(VENV)/test chromium lint      ## exactly what CI runs
+test: $(VENV)/test $(VENV)/dbcs chromium lint      ## exactly what CI runs
 	$(BIN)/python -m pytest $(ARGS) --durations=15
 
 lint: $(VENV)/test
@@ -21,15 +21,19 @@ lint: $(VENV)/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit services browser: $(VENV)/test   ## one part of the tests
+unit services browser: $(VENV)/test $(VENV)/dbcs   ## one part of the tests
 	$(BIN)/python -m pytest tests/$@ $(ARGS)
 
 notebooks: $(VENV)/test
 	$(BIN)/python -m pytest tests/notebooks $(ARGS)
 
-bench: $(VENV)/test                   ## ratios against peers, in one run
-	$(BIN)/python tests/bench/bench_decode.py
+bench: bench-decode                   ## ratios against peers, in one run
+	$(BIN)/python tests/bench/bench_logs.py
+	$(BIN)/python tests/bench/bench_decode_command.py
 	$(BIN)/python tests/bench/bench_agent.py
+
+bench-decode: $(VENV)/test            ## the decoder alone; ARGS="LOG DBC ... --json FILE" for logs of your own
+	$(BIN)/python tests/bench/bench_decode.py $(ARGS)
 
 chromium:                             ## the browser of the browser tests
 	@command -v chromium >/dev/null || command -v "$$CHROMIUM" >/dev/null || \
@@ -51,6 +55,10 @@ $(VENV)/workbench: requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/test: requirements-test.lock $(VENV)/workbench
 	@$(PIP) install --require-hashes -r requirements-test.lock
+	@touch $@
+
+$(VENV)/dbcs: requirements-dbcs.lock | $(VENV)/bin/python  # databases of two packages, which tests read
+	@$(PIP) download --require-hashes --no-deps --no-binary cantools -r $< -d $@
 	@touch $@
 
 lock: | $(VENV)/bin/python            ## new versions within the bounds of pyproject.toml: names, versions, hashes

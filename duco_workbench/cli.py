@@ -10,18 +10,23 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from . import commands
 from .errors import ConfigError, DucoError, ServiceError
 from .local import hub_cli
-from .settings import Settings
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(hub_cli.app, name="hub")
+app.command()(commands.decode)
+app.command()(commands.inspect)
 console = Console(highlight=False, soft_wrap=True)
 
 DataOption = Annotated[Path, typer.Option("--data", help="where the stack keeps its state")]
@@ -43,8 +48,9 @@ def up(
 ) -> None:
     """Start the stack and the machines, and stay until Ctrl-C; what runs already is left alone."""
     from .local import stack
-    from .local.fleet import Fleet, Replay, parse_bindings
+    from .local.fleet import Fleet, Replay
     from .local.simulation import PROFILES
+    from .survey.bindings import parse_bindings
 
     bindings = parse_bindings(dbc)
     replays = tuple(Replay(_existing(path), bindings) for path in replay)
@@ -149,15 +155,16 @@ def import_(
     """Import logs with their own times; the same file twice changes nothing."""
     from .catalog.client import CatalogClient
     from .local import stack
-    from .local.fleet import bind, parse_bindings
+    from .local.fleet import bind
     from .local.importing import Importer
     from .parsing.logs import find_logs
     from .runtime import Stop
+    from .survey.bindings import parse_bindings
 
     if keep not in (None, "all", "changes"):
         raise ConfigError(f"--keep {keep}: write all or changes")
     logs, bindings = find_logs(paths), parse_bindings(dbc)
-    first = _instant(start) if start else None
+    first = commands.instant(start) if start else None
     settings = stack.settings_of(data)
     revision = bind(CatalogClient(settings.meta_url), settings.tenant, machine, bindings, keep)
 
@@ -212,19 +219,6 @@ def _duration(text: str) -> int:
         return int(float(text[:-1]) * units[text[-1]])
     except (KeyError, ValueError, IndexError):
         raise ConfigError(f"{text!r} is no duration; write 90s, 10m, 24h or 7d") from None
-
-
-def _instant(text: str) -> int:
-    """An ISO time with its zone, in microseconds."""
-    from datetime import datetime
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"--start {text!r} is no ISO time; write e.g. 2024-05-01T08:00:00+02:00") from None
-    if moment.tzinfo is None:
-        raise ConfigError(f"--start {text!r} has no zone; write e.g. {text}+00:00 or {text}Z")
-    return round(moment.timestamp() * 1_000_000)
 
 
 def main() -> None:

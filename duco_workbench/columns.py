@@ -180,7 +180,9 @@ class Samples:
             self._named(self.sources),
             pa.array(self.ts).view(_TIMESTAMP),
             pa.array(self.value),
-            pa.DictionaryArray.from_arrays(pa.array(self.status.view(np.int8)), _STATUSES, safe=False),
+            pa.DictionaryArray.from_arrays(
+                pa.array(self.status.view(np.int8)), _dictionary(STATUS_NAMES)[0], safe=False
+            ),
         ]
         if self.machines:
             return pa.table([*columns, self._named(self.machines)], [*_SCHEMA.names, "machine"])
@@ -251,7 +253,6 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
 
 
 _TIMESTAMP = pa.timestamp("us", "UTC")
-_STATUSES = pa.array(STATUS_NAMES, pa.string())
 _SCHEMA = pa.schema(
     {
         "signal": pa.dictionary(pa.int32(), pa.string()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from ..errors import ConfigError
 from ..iothub.devices import ensure_device
 from ..iothub.service import HubService
 from ..manifests import choose
-from ..model import SECOND, bus_name
-from ..parsing.database import FORMATS, read_file
+from ..model import SECOND
+from ..parsing.database import read_file
 from ..settings import Settings
 from ..sources.own import now
 from .machines import plan
@@ -113,19 +113,3 @@ def _upload(catalog: CatalogClient, tenant: str, path: Path) -> str:
     text, kind, _ = read_file(path)
     catalog.put_database(tenant, path.stem, text, kind)
     return path.stem
-
-
-def parse_bindings(pairs: Iterable[str]) -> dict[str, list[Path]]:
-    """``["1=truck.dbc", "can2=gps.dbc"]``; a file alone is bound to every bus. Raises: ConfigError."""
-    bindings: dict[str, list[Path]] = {}
-    for pair in pairs:
-        bus, equals, name = pair.rpartition("=")
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise ConfigError(
-                f"--dbc {pair}: there is no file {name!r}; write --dbc BUS=FILE, e.g. --dbc can0=truck.dbc"
-            )
-        if path.suffix.lstrip(".").lower() not in FORMATS:
-            raise ConfigError(f"--dbc {pair}: a database is one of {', '.join(FORMATS)}, not {path.suffix!r}")
-        bindings.setdefault(bus_name(bus) if equals and bus != "*" else "*", []).append(path)
-    return bindings

@@ -10,10 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..settings import Settings
-
 if TYPE_CHECKING:
     from ..iothub.service import HubService
+    from ..settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="The IoT hub that machines send to.")
 devices = typer.Typer(no_args_is_help=True, help="The machines that may connect, and their keys.")

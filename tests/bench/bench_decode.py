@@ -1,68 +1,209 @@
-"""Decoding against cantools, alternating in one run: medians, quartiles and the ratio.   make bench
+"""Decoding against cantools, asammdf, can_decoder and the memory, alternating in one run.   make bench-decode
 
-The frames are five minutes of the simulated machine's powertrain bus: J1939, two senders, transport protocol.
-Ours gives statuses, sources, texts and trouble codes as well; cantools is given each message by its PGN for nothing.
+    python tests/bench/bench_decode.py [LOG DBC [BUS]] ... [--json FILE]
+
+Without a log: five minutes of the simulated machine's powertrain bus (J1939, two senders, transport protocol), and CAN
+FD frames of 64 bytes with 60 signals. Ours gives statuses and sources as well; cantools is given each message by its
+parameter group for nothing, and only frames as long as their message. The bound is the time to copy as many bytes as a
+batch is read and written.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import can
 import cantools
+import numpy as np
 
 from duco_workbench import parsing
 from duco_workbench.j1939 import match_key
 from duco_workbench.local.simulation import SimulatedMachine
-from duco_workbench.model import SECOND, FrameBatch
+from duco_workbench.model import EXTENDED, SECOND, Flag, FrameBatch
 
 START = 1_760_000_400 * SECOND
-ROUNDS = 7
+ROUNDS = 15
+CHUNK, LIVE = 32_768, 1_000
+SHORTEST = 0.05  # seconds of a round
+OF_A_SLOW_PEER = 20_000  # frames
+Run = Callable[[], Any]
 
 
-def by_cantools(frames: FrameBatch, path: str) -> Callable[[], int]:
-    """A loop over frames that decodes what matches, as a script would; gives the number of values."""
-    messages = {match_key(m.frame_id): m for m in cantools.database.load_file(path).messages}
-    rows = [
-        (messages[key], data[:n].tobytes())
-        for i, n, data in zip(frames.arbitration_id.tolist(), frames.dlc.tolist(), frames.data, strict=True)
-        if (key := match_key(i & 0x1FFFFFFF)) in messages and messages[key].length <= n
-    ]
+def by_cantools(frames: FrameBatch, dbc: str) -> Run:
+    """A loop over frames, as a script would do it."""
+    database = cantools.database.load_file(dbc, strict=False)
+    exact = {m.frame_id | (EXTENDED if m.is_extended_frame else 0): m for m in database.messages}
+    groups = {match_key(m.frame_id): m for m in database.messages if m.protocol == "j1939"}
+    rows = list(zip(frames.arbitration_id.tolist(), map(bytes, frames.data), frames.dlc.tolist(), strict=True))
 
     def run() -> int:
-        return sum(len(m.decode(data, decode_choices=False)) for m, data in rows)
+        count = 0
+        for number, data, length in rows:
+            message = exact.get(number) or groups.get(match_key(number))
+            if message is not None and message.length <= length:
+                count += len(message.decode(data[:length], decode_choices=False))  # type: ignore[arg-type]
+        return count
 
     return run
 
 
-def by_us(frames: FrameBatch, path: str) -> Callable[[], int]:
-    decoder = parsing.Decoder(parsing.load(path))
-    return lambda: len(decoder.decode(frames))
+def by_asammdf(path: Path, dbc: str) -> Run:
+    import asammdf
+
+    def run() -> None:
+        with asammdf.MDF(path) as log:
+            log.extract_bus_logging({"CAN": [(dbc, 0)]}).close()
+
+    return run
 
 
-def seconds(run: Callable[[], int]) -> tuple[float, int]:
+def by_can_decoder(frames: FrameBatch, dbc: str) -> Run:
+    import can_decoder
+    import pandas as pd
+
+    decoder = can_decoder.DataFrameDecoder(can_decoder.load_dbc(dbc, use_j1939=is_j1939(dbc)))
+    columns = {
+        "IDE": frames.arbitration_id >> 31 == 1,
+        "ID": frames.arbitration_id & 0x1FFF_FFFF,
+        "DataBytes": [row[:n] for row, n in zip(frames.data.tolist(), frames.dlc.tolist(), strict=True)],
+    }
+    table = pd.DataFrame(columns, index=pd.to_datetime(frames.ts, unit="us", utc=True).rename("TimeStamp"))
+    return lambda: decoder.decode_frame(table)
+
+
+def by_memory(frames: FrameBatch, dbc: str) -> Run:
+    """Copies the bytes that a decoder has to read and to write at least."""
+    samples = parsing.Decoder(parsing.load(dbc)).decode(frames)
+    read = sum(c.nbytes for c in (frames.ts, frames.arbitration_id, frames.dlc, frames.flags, frames.data))
+    written = samples.value.nbytes + samples.status.nbytes + frames.ts.nbytes
+    source, target = np.ones(max(read, written), np.uint8), np.ones(max(read, written), np.uint8)
+    return lambda: np.copyto(target, source)
+
+
+def is_j1939(dbc: str) -> bool:
+    return any(m.is_j1939 for m in parsing.load(dbc).messages)
+
+
+def peers(frames: FrameBatch, dbc: str, folder: Path) -> Iterator[tuple[str, int, Run]]:
+    """Name, frames of a run, and what to run."""
+    n, few = len(frames), frames[:OF_A_SLOW_PEER]
+    decoder, database = parsing.Decoder(parsing.load(dbc)), parsing.load(dbc)
+    chunks = [frames[i : i + CHUNK] for i in range(0, n, CHUNK)]
+    live = [frames[i : i + LIVE] for i in range(0, min(n, 20 * LIVE), LIVE)]
+    yield "ours, chunks", n, lambda: [len(decoder.decode(chunk)) for chunk in chunks]
+    yield "ours, to memory", n, lambda: decoder.decode(frames)
+    yield "ours, to Arrow", n, lambda: decoder.decode(frames).to_arrow()
+    yield "ours, 1,000 frames to Arrow", sum(map(len, live)), lambda: [len(decoder.decode(b).to_arrow()) for b in live]
+    vectorised = parsing.Decoder(database, compiled=False)
+    yield "ours, numpy", n, lambda: vectorised.decode(frames)
+    yield "memory bound", n, by_memory(frames, dbc)
+    yield "cantools", len(few), by_cantools(few, dbc)
+    yield "asammdf", n, by_asammdf(as_mf4(frames, folder), dbc)
+    if frames.data.shape[1] == 8:
+        yield "can_decoder", n, by_can_decoder(frames, dbc)
+
+
+def as_mf4(frames: FrameBatch, folder: Path) -> Path:
+    path = folder / f"{len(list(folder.iterdir()))}.mf4"
+    with can.MF4Writer(path) as writer:
+        for i, (ts, number, length, flags) in enumerate(
+            zip(*(c.tolist() for c in (frames.ts, frames.arbitration_id, frames.dlc, frames.flags)), strict=True)
+        ):
+            message = can.Message(
+                timestamp=ts / 1e6,
+                arbitration_id=number & 0x1FFF_FFFF,
+                is_extended_id=bool(number & EXTENDED),
+                is_fd=bool(flags & Flag.FD),
+                dlc=length,
+                data=frames.data[i, :length].tobytes(),
+                channel=1,
+            )
+            writer.on_message_received(message)
+    return path
+
+
+def fd_case(folder: Path) -> tuple[str, FrameBatch, str]:
+    """Twenty messages of 64 bytes, 60 signals each, in random order with random data."""
+    lines = ['VERSION ""', "BU_: A"]
+    for k in range(20):
+        lines.append(f"BO_ {256 + k} M{k}: 64 A")
+        lines += [f' SG_ S{j} : {8 * j}|{(8, 12, 16)[j % 3]}@1+ (0.1,-40) [0|0] "u" A' for j in range(60)]
+    path = folder / "fd.dbc"
+    path.write_text("\n".join(lines) + "\n")
+    rng, n = np.random.default_rng(1), 40_000
+    ids, zeros = rng.integers(256, 276, n).astype(np.uint32), np.zeros(n, np.uint8)
+    data = rng.integers(0, 256, (n, 64)).astype(np.uint8)
+    length, flags = np.full(n, 64, np.uint8), np.full(n, Flag.FD, np.uint8)
+    return "CAN FD, generated", FrameBatch(START + 500 * np.arange(n), ids, length, flags, data, zeros), str(path)
+
+
+def cases(arguments: list[str], folder: Path) -> Iterator[tuple[str, FrameBatch, str]]:
+    if not arguments:
+        frames = SimulatedMachine("bench").frames(START, START + 300 * SECOND).of("can0")
+        yield "simulated machine, J1939", frames, str(SimulatedMachine.bindings()["can0"])
+        yield fd_case(folder)
+    for log, dbc in zip(arguments[::2], arguments[1::2], strict=True):
+        frames = parsing.read_log(log, tz="UTC")
+        yield f"{Path(log).parent.name}/{Path(log).name} {frames.channels[0]}", frames.of(frames.channels[0]), dbc
+
+
+def measured(runs: list[tuple[str, int, Run]]) -> dict[str, list[float]]:
+    """Nanoseconds a frame of every run, round by round; a slow peer does fewer."""
+    times: dict[str, list[float]] = {name: [] for name, _, _ in runs}
+    cost = {name: min(seconds(run), seconds(run)) for name, _, run in runs}  # the first one compiles
+    for i in range(ROUNDS):
+        for name, n, run in runs:
+            if cost[name] < 1 or i % 5 == 0:
+                repeats = max(1, int(SHORTEST / cost[name]))  # so that it works as in a stream, not from cold caches
+                times[name].append(seconds(lambda run=run: repeat(run, repeats)) / repeats / n * 1e9)  # type: ignore[misc]
+    return times
+
+
+def seconds(run: Run) -> float:
     begin = time.perf_counter()
-    values = run()
-    return time.perf_counter() - begin, values
+    run()
+    return time.perf_counter() - begin
+
+
+def repeat(run: Run, times: int) -> None:
+    for _ in range(times):
+        run()
+
+
+def report(name: str, frames: FrameBatch, times: dict[str, list[float]]) -> dict[str, Any]:
+    middle = {run: statistics.median(taken) for run, taken in times.items()}
+    print(f"\n{name}: {len(frames):,} frames; nanoseconds a frame: quartiles, and how many times the peers take")
+    ours = [run for run in times if run.startswith("ours")]
+    theirs = [run for run in times if run not in ours]
+    print(f"{'':30}{'25 %':>9}{'median':>9}{'75 %':>9}  " + "".join(f"{peer:>14}" for peer in theirs))
+    for run, taken in times.items():
+        low, half, high = statistics.quantiles(taken, n=4)
+        ratios = "".join(f"{middle[peer] / half:14.1f}" for peer in theirs) if run in ours else ""
+        print(f"  {run:28}{low:9.1f}{half:9.1f}{high:9.1f}  {ratios}")
+    return {"case": name, "frames": len(frames), "ns_per_frame": times}
 
 
 def main() -> None:
-    path = str(SimulatedMachine.bindings()["can0"])
-    frames = SimulatedMachine("bench").frames(START, START + 300 * SECOND).of("can0")
-    runs = {"cantools": by_cantools(frames, path), "ours": by_us(frames, path)}
-    seconds(runs["ours"])  # kernels come from the cache
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            took, values = seconds(run)
-            times[name].append(took / values * 1e9)
-    print(f"{len(frames):,} frames; nanoseconds a value, {ROUNDS} alternating rounds")
-    for name, taken in times.items():
-        low, middle, high = statistics.quantiles(taken, n=4)
-        print(f"  {name:10} median {middle:9.1f}   quartiles {low:9.1f} {high:9.1f}")
-    ratios = [theirs / ours for theirs, ours in zip(times["cantools"], times["ours"], strict=True)]
-    print(f"  ratio      median {statistics.median(ratios):9.1f}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("logs", nargs="*", metavar="LOG DBC")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        found = [
+            report(name, frames, measured(list(peers(frames, dbc, Path(folder)))))
+            for name, frames, dbc in cases(chosen.logs, Path(folder))
+        ]
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

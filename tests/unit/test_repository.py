@@ -33,6 +33,11 @@ def test_the_base_install_is_what_a_machine_needs() -> None:
     assert names == {"azure-iot-device", "msgpack", "msgspec", "numpy", "psutil", "python-can"}
 
 
+def test_what_the_decoder_needs_is_part_of_the_workbench() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {need for need in extras["decoder"] if "win32" not in need} <= set(extras["workbench"])
+
+
 def test_nothing_reads_the_environment_but_settings() -> None:
     # The store sets the zone of its engine; what a child process inherits is handed on.
     reads = re.compile(r"os\.getenv|(?<!\{\*\*)os\.environ(?!\[\"TZ\"\] = )")

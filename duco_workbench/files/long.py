@@ -1,0 +1,71 @@
+"""The long table: one row a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from ..columns import Samples
+from ..model import STATUS_NAMES
+from . import arrow
+from .runs import Runs
+
+NAMES = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("signal", NAMES, nullable=False),
+        pa.field("source", NAMES, nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("unit", NAMES, nullable=False),
+        pa.field("status", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+    ]
+)
+FEWEST_ROWS = 1 << 17  # of a table: smaller ones are read slowly
+
+
+class Rows:
+    """Samples as tables of :data:`SCHEMA`, small ones put together.
+
+    ``value`` is null where there is no number. Within a table, rows are in order of series and time, per chunk of the
+    log; tables follow each other in time.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Samples] = []
+
+    def add(self, samples: Samples) -> Iterator[pa.Table]:
+        self._waiting.append(samples)
+        if sum(map(len, self._waiting)) >= FEWEST_ROWS:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[pa.Table]:
+        """What has not been given yet."""
+        samples = Samples.concat(self._waiting) if len(self._waiting) > 1 else (self._waiting or [Samples.empty()])[0]
+        self._waiting = []
+        if len(samples):
+            yield table(samples)
+
+
+def table(samples: Samples) -> pa.Table:
+    """A table of :data:`SCHEMA`."""
+    runs = Runs.of(samples)
+    is_number = samples.value == samples.value  # NaN is not
+    columns = [
+        arrow.numbers(samples.ts, SCHEMA.field("ts").type),
+        _names(samples.signals, runs),
+        _names(samples.sources, runs),
+        arrow.numbers(samples.value, pa.float64(), None if is_number.all() else is_number),
+        _names(samples.units, runs),
+        arrow.names(samples.status.view(np.int8), STATUS_NAMES),
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _names(of_series: tuple[str, ...], runs: Runs) -> pa.DictionaryArray:
+    """A name for each row; repeating is several times faster than looking up each row."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(of_series))}
+    codes = np.array([number[name] for name in of_series], np.int32)
+    return arrow.names(np.repeat(codes[runs.series], runs.ends - runs.starts), list(number))

@@ -1,0 +1,93 @@
+"""The summary for a person: tables on a terminal, plain columns in a pipe."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from ..survey.words import instant, percent, plain_table, span
+from .summary import Summary
+
+
+def print_summary(s: Summary, console: Console) -> None:
+    """Totals first, what a person should look into last."""
+    _totals(s, console)
+    _shares(s, console)
+    _messages(s, console)
+    _unknown(s, console)
+    _codes(s, console)
+    _texts(s, console)
+    _notes(s, console)
+
+
+def _totals(s: Summary, console: Console) -> None:
+    console.print(f"frames      {s.frames:,}  {instant(s.first)} .. {instant(s.last)} ({span(s.last - s.first)})")
+    parts = (("decoded", s.decoded), ("transport", s.transport), ("unknown", s.unknown), ("skipped", s.skipped))
+    console.print("            " + "  ".join(f"{name} {percent(n, s.frames)}" for name, n in parts))
+    console.print(
+        f"values      {s.values:,}  not available {percent(s.not_available, s.values)}"
+        f"  error {percent(s.error, s.values)}  out of range {percent(s.out_of_range, s.values)}"
+    )
+    if s.transport_sessions:
+        ended = (f"{name.removeprefix('tp_').replace('_', ' ')} {n:,}" for name, n in s.transport_sessions.items())
+        console.print("sessions    " + "  ".join(ended))
+    console.print(f"DTCs        {len(s.dtcs)}")
+    console.print(f"took        {s.seconds:.1f} s, {s.frames / max(s.seconds, 1e-6):,.0f} frames/s")
+    if s.output:
+        console.print(f"written     {s.output}")
+
+
+def _shares(s: Summary, console: Console) -> None:
+    table = plain_table("log", "bus", "frames>", "database", "explained>", "by id>", "by PGN>", "ids>")
+    for line in s.logs:
+        for share in line.databases:
+            shares = (percent(share.total), percent(share.exact), percent(share.j1939))
+            table.add_row(line.log, line.bus, f"{line.frames:,}", share.database, *shares, str(share.ids))
+        if not line.databases:
+            table.add_row(line.log, line.bus, f"{line.frames:,}", "none", percent(0), percent(0), percent(0), "0")
+    _print(table, "Explained by each database", console)
+
+
+def _messages(s: Summary, console: Console) -> None:
+    table = plain_table("message", "bus", "senders>", "frames>", "Hz>", "values>", "not available>")
+    for m in s.messages:
+        counts = (str(m.senders), f"{m.frames:,}", f"{m.rate:,.2f}", f"{m.values:,}", percent(m.not_available))
+        table.add_row(m.message, m.bus, *counts)
+    _print(table, "Messages", console)
+
+
+def _unknown(s: Summary, console: Console) -> None:
+    table = plain_table("bus", "id", "frames>", "of all>")
+    for u in s.most_unknown:
+        table.add_row(u.bus, u.id, f"{u.frames:,}", percent(u.frames, s.frames))
+    _print(table, f"Unknown ids: {s.unknown_ids:,}, the most frequent", console)
+
+
+def _codes(s: Summary, console: Console) -> None:
+    table = plain_table("source", "SPN>", "FMI>", "reports>", "first", "last", "lamps")
+    for d in s.dtcs:
+        numbers = (str(d.spn), str(d.fmi), f"{d.count:,}")
+        table.add_row(d.source, *numbers, instant(d.first), instant(d.last), d.lamps)
+    _print(table, "Active trouble codes (DM1)", console)
+
+
+def _texts(s: Summary, console: Console) -> None:
+    table = plain_table("signal", "source", "text", "first")
+    for t in s.texts:
+        table.add_row(t.signal, t.source, t.text, instant(t.first))
+    _print(table, "Texts", console)
+
+
+def _notes(s: Summary, console: Console) -> None:
+    table = plain_table("where", "why")
+    for where, why in s.skipped_parts:
+        table.add_row(where, why)
+    _print(table, "Parts of the databases that cannot be used", console)
+    for warning in s.warnings:
+        console.print(f"warning: {warning}", markup=False)
+
+
+def _print(table: Table, title: str, console: Console) -> None:
+    if table.row_count:
+        console.print(f"\n{title}", style="bold", markup=False)
+        console.print(table)

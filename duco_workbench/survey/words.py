@@ -1,0 +1,51 @@
+"""How numbers and times are written for a person, and tables that a pipe can take."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.table import Table
+
+
+def percent(part: float, whole: float = 1) -> str:
+    """``12.3 %``; never 100.0 or 0.0 for what is not quite all or nothing."""
+    share = part / whole if whole else 0.0
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    if 0.9995 <= share < 1:
+        return ">99.9 %"
+    return f"{100 * share:.1f} %"
+
+
+def instant(ts: int) -> str:
+    """Microseconds UTC, to the millisecond."""
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ts)
+    except OverflowError:
+        return f"{ts} us"
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+
+
+def span(micros: int) -> str:
+    """``12.3 s``, ``4 min 05 s``, ``3 h 07 min``."""
+    seconds = micros / 1e6
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02} min"
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without lines; a name that ends in ``>`` is a column of numbers."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        table.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left", no_wrap=True)
+    return table
+
+
+def page() -> Console:
+    """Standard output; lines are as long as they need to be, whatever takes them: nothing is cut."""
+    console = Console(highlight=False, emoji=False, markup=False)
+    console.width = max(console.width, 240)
+    return console
