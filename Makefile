@@ -50,7 +50,7 @@ $(VENV)/workbench: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing (once, about 2 GB) …"
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
-	@$(BIN)/python -c "from duco_workbench import parsing; parsing.warm_up()"  # compiles the decoder, once
+	@$(BIN)/python -c "from duco_workbench.parsing import logs, warm_up; warm_up(); logs.warm_up()"  # compiles, once
 	@touch $@
 
 $(VENV)/test: requirements-test.lock $(VENV)/workbench

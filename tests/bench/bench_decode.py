@@ -163,19 +163,16 @@ def measured(runs: list[tuple[str, int, Run]]) -> dict[str, list[float]]:
         for name, n, run in runs:
             if cost[name] < 1 or i % 5 == 0:
                 repeats = max(1, int(SHORTEST / cost[name]))  # so that it works as in a stream, not from cold caches
-                times[name].append(seconds(lambda run=run: repeat(run, repeats)) / repeats / n * 1e9)  # type: ignore[misc]
+                times[name].append(seconds(run, repeats) / n * 1e9)
     return times
 
 
-def seconds(run: Run) -> float:
+def seconds(run: Run, repeats: int = 1) -> float:
+    """Of one of ``repeats`` runs."""
     begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
-
-
-def repeat(run: Run, times: int) -> None:
-    for _ in range(times):
+    for _ in range(repeats):
         run()
+    return (time.perf_counter() - begin) / repeats
 
 
 def report(name: str, frames: FrameBatch, times: dict[str, list[float]]) -> dict[str, Any]:
