@@ -1,15 +1,18 @@
 """J1939 transport protocol (SAE J1939-21): messages of 9 to 1785 bytes put together from TP.CM and TP.DT frames.
 
 A session is (bus, sender, destination). It ends when its last byte is there, and its message has the time of that
-frame; it is given up on an abort, a packet out of order, a new session in its place, or silence. Nothing is kept
-between calls: a machine sends the frames of a session in one envelope (DESIGN §4).
+frame; it is given up on an abort, a packet out of order, a new session in its place, or silence.
+
+:func:`reassemble` keeps nothing between calls: a machine sends the frames of a session in one envelope (DESIGN §4).
+:class:`Sessions` does, for who reads a long recording in parts.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from . import ids
 
 TIMEOUT = 1_250_000  # microseconds between frames of a session: T2 and T3, the longest the standard has
 LONGEST = 1785
+MOST_OPEN = 4096  # sessions at once; a machine has a few, a fuzzed bus as many as it likes
 _BAM, _RTS, _CTS, _END, _ABORT = 32, 16, 17, 19, 255
 _PRIORITY = 6  # given to reassembled ids; the standard's default
 OUTCOMES = (
@@ -66,7 +70,7 @@ class _Session:
     packet: int = 1  # expected next
 
 
-Key = tuple[int, int, int]  # channel, sender, destination
+Key = tuple[Hashable, int, int]  # bus, sender, destination
 
 
 def reassemble(frames: FrameBatch, rows: NDArray[np.intp] | None = None) -> tuple[list[LongMessage], Counter[str]]:
@@ -79,57 +83,87 @@ def reassemble(frames: FrameBatch, rows: NDArray[np.intp] | None = None) -> tupl
     if rows is None:
         rows = ids.transport_rows(frames.arbitration_id)
     rows = rows[(frames.flags[rows] & np.uint8(Flag.REMOTE | Flag.ERROR)) == 0]
-    reader = _Reader()
-    data = frames.data[rows, :8].tobytes()
-    columns = (frames.ts[rows], frames.channel[rows], frames.arbitration_id[rows], frames.dlc[rows])
-    for i, (ts, channel, number, dlc) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        body = data[8 * i : 8 * i + min(dlc, 8)]
-        source, destination = number & 0xFF, (number >> 8) & 0xFF
-        if (number >> 16) & 0xFF == ids.TP_CM >> 8:
-            reader.control(ts, channel, source, destination, body)
-        else:
-            reader.packet(ts, (channel, source, destination), body)
-    reader.counts["tp_unfinished"] += len(reader.sessions)
-    return reader.messages, +reader.counts
+    sessions = Sessions()
+    messages = [message for _, message in sessions.read(frames, rows, frames.channel[rows].tolist())]
+    sessions.give_up()
+    return messages, sessions.counted()
 
 
-class _Reader:
-    """The open sessions of one batch."""
+class Sessions:
+    """The open sessions of any number of buses; they stay open from batch to batch."""
 
     def __init__(self) -> None:
-        self.sessions: dict[Key, _Session] = {}
-        self.messages: list[LongMessage] = []
-        self.counts: Counter[str] = Counter()
+        self._open: dict[Key, _Session] = {}
+        self._counts: Counter[str] = Counter()
 
-    def control(self, ts: int, channel: int, source: int, destination: int, body: bytes) -> None:
+    def read(self, frames: FrameBatch, rows: NDArray[Any], buses: Sequence[Hashable]) -> list[tuple[int, LongMessage]]:
+        """The messages completed in a batch, in order, each with the row that completed it.
+
+        Args:
+            rows: (n) its TP data frames, in order.
+            buses: (n) on which bus each of them was seen, named alike in every batch.
+        """
+        found = []
+        data = frames.data[rows, :8].tobytes()
+        columns = (rows, frames.ts[rows], frames.channel[rows], frames.arbitration_id[rows], frames.dlc[rows])
+        for i, (row, ts, channel, number, dlc) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+            body = data[8 * i : 8 * i + min(dlc, 8)]
+            key = (buses[i], number & 0xFF, (number >> 8) & 0xFF)
+            if (number >> 16) & 0xFF == ids.TP_CM >> 8:
+                self._control(ts, key, body)
+            elif done := self._packet(ts, key, body):
+                found.append((row, LongMessage(ts, channel, done.pgn, key[1], key[2], bytes(done.data[: done.size]))))
+        return found
+
+    def give_up(self) -> None:
+        """Forgets the open sessions, and counts them."""
+        self._counts["tp_unfinished"] += len(self._open)
+        self._open.clear()
+
+    def counted(self) -> Counter[str]:
+        """How sessions ended since this was asked last."""
+        counts, self._counts = self._counts, Counter()
+        return +counts
+
+    def _control(self, ts: int, mine: Key, body: bytes) -> None:
         """A TP.CM frame."""
         if len(body) < 8:
-            self.counts["tp_malformed"] += 1
+            self._counts["tp_malformed"] += 1
             return
         pgn = int.from_bytes(body[5:8], "little")
-        mine, theirs = (channel, source, destination), (channel, destination, source)
+        theirs = (mine[0], mine[2], mine[1])
         if body[0] in (_BAM, _RTS):
-            self.start(ts, mine, pgn, body)
+            self._start(ts, mine, pgn, body)
         elif body[0] == _CTS:
-            self.clear_to_send(ts, theirs, body)
+            self._clear_to_send(ts, theirs, body)
         elif body[0] == _ABORT:
             for key in (mine, theirs):
-                if key in self.sessions and self.sessions[key].pgn == pgn:
-                    self.drop(key, "tp_aborted")
+                if key in self._open and self._open[key].pgn == pgn:
+                    self._drop(key, "tp_aborted")
 
-    def start(self, ts: int, key: Key, pgn: int, body: bytes) -> None:
+    def _start(self, ts: int, key: Key, pgn: int, body: bytes) -> None:
         size, packets = body[1] | body[2] << 8, body[3]
         is_broadcast = key[2] == ids.GLOBAL
-        if key in self.sessions:
-            self.drop(key, "tp_timeout" if self.is_silent(key, ts) else "tp_superseded")
+        if key in self._open:
+            self._drop(key, "tp_timeout" if self._is_silent(key, ts) else "tp_superseded")
         if not 9 <= size <= LONGEST or packets != (size + 6) // 7 or is_broadcast != (body[0] == _BAM):
-            self.counts["tp_malformed"] += 1
+            self._counts["tp_malformed"] += 1
             return
-        self.sessions[key] = _Session(pgn & 0x3FFFF, size, ts)
+        if len(self._open) >= MOST_OPEN:
+            self._sweep(ts)
+        if len(self._open) >= MOST_OPEN:
+            self._counts["tp_unfinished"] += 1
+        else:
+            self._open[key] = _Session(pgn & 0x3FFFF, size, ts)
 
-    def clear_to_send(self, ts: int, key: Key, body: bytes) -> None:
+    def _sweep(self, ts: int) -> None:
+        """Drops what has been silent for too long."""
+        for key in [key for key in self._open if self._is_silent(key, ts)]:
+            self._drop(key, "tp_timeout")
+
+    def _clear_to_send(self, ts: int, key: Key, body: bytes) -> None:
         """The receiver's go-ahead: it may ask for packets again, or (count 0) to wait."""
-        session = self.sessions.get(key)
+        session = self._open.get(key)
         if session is None:
             return
         session.ts = ts
@@ -137,32 +171,29 @@ class _Reader:
             session.packet = body[2]
             del session.data[7 * (body[2] - 1) :]
 
-    def packet(self, ts: int, key: Key, body: bytes) -> None:
-        """A TP.DT frame."""
-        if key in self.sessions and self.is_silent(key, ts):
-            self.drop(key, "tp_timeout")
-        session = self.sessions.get(key)
+    def _packet(self, ts: int, key: Key, body: bytes) -> _Session | None:
+        """A TP.DT frame; the session when this was its last one."""
+        if key in self._open and self._is_silent(key, ts):
+            self._drop(key, "tp_timeout")
+        session = self._open.get(key)
         if session is None:
-            self.counts["tp_orphan"] += 1
+            self._counts["tp_orphan"] += 1
         elif not body or body[0] != session.packet:
-            self.drop(key, "tp_out_of_sequence")
+            self._drop(key, "tp_out_of_sequence")
         elif len(body) - 1 < min(7, session.size - len(session.data)):
-            self.drop(key, "tp_malformed")
+            self._drop(key, "tp_malformed")
         else:
             session.ts = ts
             session.packet += 1
             session.data += body[1:]
             if len(session.data) >= session.size:
-                self.finish(ts, key)
+                self._counts["tp_done"] += 1
+                return self._open.pop(key)
+        return None
 
-    def finish(self, ts: int, key: Key) -> None:
-        session = self.sessions.pop(key)
-        self.counts["tp_done"] += 1
-        self.messages.append(LongMessage(ts, key[0], session.pgn, key[1], key[2], bytes(session.data[: session.size])))
+    def _is_silent(self, key: Key, ts: int) -> bool:
+        return ts - self._open[key].ts > TIMEOUT
 
-    def is_silent(self, key: Key, ts: int) -> bool:
-        return ts - self.sessions[key].ts > TIMEOUT
-
-    def drop(self, key: Key, why: str) -> None:
-        del self.sessions[key]
-        self.counts[why] += 1
+    def _drop(self, key: Key, why: str) -> None:
+        del self._open[key]
+        self._counts[why] += 1

@@ -12,7 +12,6 @@ from .kernels import (
     BAD_LENGTH,
     DECODED,
     DONE,
-    EPOCH,
     FEW,
     FULL,
     NONE,
@@ -52,22 +51,38 @@ def _selected(words: Any, base: Any, g: Any) -> Any:
 
 
 @inlined
-def _count_unknown(slot: Any, counts: Any) -> None:
-    if slot.kind == TRANSPORT_FRAME:
-        counts[TRANSPORT] += 1
-    else:
-        counts[UNKNOWN] += 1
-        if slot.seen != counts[EPOCH]:
-            slot.seen = counts[EPOCH]
-            counts[UNKNOWN_IDS] += 1
+def _fit(t: Any, codec: Any, length: Any) -> Any:
+    """Where it says how many signals of a codec data of this length hold."""
+    return np.int64(t.codecs[codec].fit) + min(length, np.int64(t.codecs[codec].limit))
+
+
+@inlined
+def _call(t: Any, words: Any, base: Any, length: Any, active: Any) -> Any:
+    """Adds the codecs that the multiplexers of ``active[0]`` and of those it calls choose; how many there are then.
+
+    An unknown multiplexer value calls for no more, or where the plan says so makes the frame give nothing.
+    """
+    count, done, is_known = 1, 0, True
+    while done < count:
+        codec, held = t.codecs[active[done]], t.fit[_fit(t, active[done], length)]
+        done += 1
+        for q in range(codec.mux_first, codec.mux_end):
+            m = t.muxes[q]
+            if m.position < held:
+                value = _selected(words, base, t.signals[m.selector])
+                branch = search(t.branch_values, value, m.first, m.end)
+                is_known &= branch >= 0
+                if branch >= 0:
+                    active[count] = t.branch_codecs[branch]
+                    count += 1
+    return count if is_known or t.keeps_unknown else 0
 
 
 @kernel
 def _walk(t: Tables, s: State, f: Frames, long: Long, w: Work, n: int) -> int:
-    """Counts the first ``n`` slow frames, and notes the piece of every codec that they call for; an unknown
-    multiplexer value calls for no more."""
-    learned, used, messages, codecs, fits, muxes = s.learned, s.used, t.messages, t.codecs, t.fit, t.muxes
-    frames, pairs, touched, active, counts, rows = w.frames, w.pairs, w.touched, w.active, w.counts, s.rows
+    """Counts the first ``n`` slow frames, and notes the piece of every codec that they call for."""
+    learned, used, messages, fits, rows = s.learned, s.used, t.messages, t.fit, s.rows
+    frames, pairs, touched, active, counts = w.frames, w.pairs, w.touched, w.active, w.counts
     room = room_of(s, w)
     of_frames = f.ids.size
     for j in range(n):
@@ -81,8 +96,7 @@ def _walk(t: Tables, s: State, f: Frames, long: Long, w: Work, n: int) -> int:
             w.transport[counts[SESSION_FRAMES]] = i
             counts[SESSION_FRAMES] += 1
         if slot.message < 0:
-            if is_frame:
-                _count_unknown(slot, counts)
+            counts[TRANSPORT] += is_frame
             continue
         if used[SLOTS_USED] > room:
             return FULL
@@ -96,15 +110,10 @@ def _walk(t: Tables, s: State, f: Frames, long: Long, w: Work, n: int) -> int:
             w.texts[counts[TEXTS], 1] = slot.message
             counts[TEXTS] += 1
         active[0] = messages[slot.message].codec
-        count, done = 1, 0
-        while done < count:
-            number = active[done]
-            codec = codecs[number]
-            done += 1
-            fit = np.int64(codec.fit) + min(length, np.int64(codec.limit))
-            held = fits[fit]
-            if held:
-                piece = piece_of(t, s, slot.stream, number, fit)
+        for called in range(_call(t, words, base, length, active)):
+            fit = _fit(t, active[called], length)
+            if fits[fit]:
+                piece = piece_of(t, s, slot.stream, active[called], fit)
                 if rows[piece] == 0:
                     touched[counts[TOUCHED]] = piece
                     counts[TOUCHED] += 1
@@ -112,14 +121,6 @@ def _walk(t: Tables, s: State, f: Frames, long: Long, w: Work, n: int) -> int:
                 frames[counts[PAIRS]] = i
                 pairs[counts[PAIRS]] = piece
                 counts[PAIRS] += 1
-            for q in range(codec.mux_first, codec.mux_end):
-                m = muxes[q]
-                if m.position < held:
-                    value = _selected(words, base, t.signals[m.selector])
-                    branch = search(t.branch_values, value, m.first, m.end)
-                    if branch >= 0:
-                        active[count] = t.branch_codecs[branch]
-                        count += 1
     return DONE
 
 
@@ -178,6 +179,22 @@ def _learn_all(t: Tables, s: State, f: Frames, w: Work, n: int) -> int:
 
 
 @kernel
+def _count_unknown(s: State, w: Work) -> None:
+    """Takes the pieces of unknown ids out of those touched, and counts their frames."""
+    kept = 0
+    for k in range(w.counts[TOUCHED]):
+        p = w.touched[k]
+        if s.pieces[p].stream == NONE:
+            w.counts[UNKNOWN] += s.rows[p]
+            w.counts[UNKNOWN_IDS] += 1
+            s.rows[p], s.place[p] = 0, NONE
+        else:
+            w.touched[kept] = p
+            kept += 1
+    w.counts[TOUCHED] = kept
+
+
+@kernel
 def classify(t: Tables, s: State, f: Frames, long: Long, w: Work, is_plain: bool) -> int:
     """Step 1. ``FULL``: the state has no room for what this batch may teach it; enlarge it, call again."""
     n_slow, n_unknown = _sort_out(s, f, w, is_plain)
@@ -185,7 +202,8 @@ def classify(t: Tables, s: State, f: Frames, long: Long, w: Work, is_plain: bool
         if _learn_all(t, s, f, w, n_unknown) == FULL:
             return FULL
         n_slow, n_unknown = _sort_out(s, f, w, is_plain)
-    w.counts[DECODED] = f.ids.size - n_slow
+    _count_unknown(s, w)
+    w.counts[DECODED] = f.ids.size - n_slow - w.counts[UNKNOWN]
     return _walk(t, s, f, long, w, n_slow) if n_slow else DONE
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import j1939
 from ..columns import Runs, Samples
-from ..errors import DataError
 from ..j1939.transport import OUTCOMES, LongMessage
 from ..model import FrameBatch
 from . import batches, kernels, values
 from .buffers import Buffers
+from .checks import bad_bus, bad_length, columns_of
 from .engine import Explained
 from .kernels import EMPTY, LEARNED, PIECE, STREAM, Frames, Long, State, Work
 from .plan import Plan
@@ -21,11 +19,10 @@ from .reassembly import Sessions
 from .runs import CompiledRuns
 
 _FEWEST_SLOT_BITS, _MOST_IDLE_SLOTS = 12, 1 << 16  # learned entries are dropped between calls beyond the latter
-_WIDTHS = range(8, 257, 8)  # bytes of a row of data: frames, and what packets were put together to
 _MOST_BUS_MAPS, _MOST_BUSES = 4096, 1 << 17
 _MOST_KNOWN_TABLES = 64  # which series a batch has changes little from batch to batch
-_FLOAT64, _INT64, _UINT32, _UINT16, _UINT8 = map(np.dtype, (np.float64, np.int64, np.uint32, np.uint16, np.uint8))
-_NO_INTEGERS, _NO_MACHINES = np.empty(0, np.int64), np.empty(0, np.uint16)
+_FLOAT64, _INT64, _UINT8 = map(np.dtype, (np.float64, np.int64, np.uint8))
+_NO_INTEGERS = np.empty(0, np.int64)
 _COUNTED = (
     ("decoded", kernels.DECODED),
     ("transport", kernels.TRANSPORT),
@@ -47,7 +44,7 @@ class Compiled:
         self._maps: dict[tuple[tuple[str, ...], tuple[str, ...]], NDArray[np.uint64]] = {}
         self._buffers = Buffers()
         self._outcomes = np.zeros(len(OUTCOMES), np.int64)
-        self._epoch = self._capacity = 0
+        self._capacity = 0
         self._is_torn = False
         self._reserve(0)
         self._clear(_FEWEST_SLOT_BITS)
@@ -56,7 +53,7 @@ class Compiled:
         return Sessions.none()
 
     def decode(self, frames: FrameBatch, sessions: Sessions, is_last: bool) -> Samples:
-        f = _checked(frames, self._bus_map(frames))
+        f = Frames(*columns_of(frames), len(frames.channels), self._bus_map(frames))
         self._reserve(len(f.ts))
         if self._is_torn:
             self._clear(self._slot_bits)
@@ -81,7 +78,6 @@ class Compiled:
         out = values.Output(spare(_FLOAT64), spare(_UINT8), spare(_INT64), _NO_INTEGERS)
         while True:
             work.counts[:] = self._outcomes[:] = 0
-            work.counts[kernels.EPOCH] = self._epoch = self._epoch % 0x7FFF_FFFF + 1
             outcome, long, cells, times, integers, starts, at, keys, fits = batches.decode(
                 tables, self._state, f, sessions, work, self._outcomes, is_last, out
             )
@@ -89,9 +85,9 @@ class Compiled:
                 break
             self._clear(self._slot_bits + (outcome == kernels.FULL))
             if outcome == kernels.BAD_LENGTH:
-                raise DataError("bad_frames", f"a dlc is greater than the {8 * f.width} bytes of its data")
+                raise bad_length(f.width)
             if outcome == kernels.BAD_BUS:
-                raise DataError("bad_frames", f"a channel is not one of the {f.channels} named, or a machine is not")
+                raise bad_bus(f.channels)
         rows = int(starts[-1])
         if not fits:
             take, wide = self._buffers.take, np.zeros(rows if integers else 0, np.int64)
@@ -129,8 +125,10 @@ class Compiled:
         """The decoder's own number of each of these buses, (machines * channels)."""
         buses = (frames.machines, frames.channels)
         if buses not in self._maps:
-            if len(self._maps) > _MOST_BUS_MAPS or len(self._buses) > _MOST_BUSES:
-                self._maps, self._buses, self._sessions = {}, {}, None
+            if len(self._maps) > _MOST_BUS_MAPS:
+                self._maps = {}
+            if len(self._buses) > _MOST_BUSES:
+                self._maps, self._buses = {}, {}
                 self._clear(self._slot_bits)
             names = [(machine, channel) for machine in frames.machines or ("",) for channel in frames.channels]
             for name in names:
@@ -178,34 +176,3 @@ def _long_messages(frames: FrameBatch, long: Long) -> list[LongMessage]:
         LongMessage(ts, channel, pgn, source, destination, data[at : at + size].tobytes())
         for ts, channel, pgn, source, destination, at, size in zip(*(c.tolist() for c in columns), strict=True)
     ]
-
-
-def _checked(frames: FrameBatch, bus_map: NDArray[np.uint64]) -> Frames:
-    """The columns as the kernels need them: right types and shapes, contiguous, aligned, writeable."""
-    n, data, machine = len(frames.ts), frames.data, frames.machine
-    if data.dtype != np.uint8 or data.ndim != 2 or len(data) != n or data.shape[1] not in _WIDTHS:
-        raise DataError("bad_frames", f"data is {data.dtype} {data.shape}, expected uint8 ({n}, 8) or ({n}, 64)")
-    return Frames(
-        _column("ts", frames.ts, _INT64, n),
-        _column("arbitration_id", frames.arbitration_id, _UINT32, n),
-        _column("dlc", frames.dlc, _UINT8, n),
-        _column("flags", frames.flags, _UINT8, n),
-        _native(np.ascontiguousarray(data).view(np.uint64)).reshape(-1),
-        data.shape[1] // 8,
-        _column("channel", frames.channel, _UINT8, n),
-        _NO_MACHINES if machine is None else _column("machine", machine, _UINT16, n),
-        len(frames.channels),
-        bus_map,
-    )
-
-
-def _column(name: str, column: NDArray[Any], kind: np.dtype[Any], n: int) -> NDArray[Any]:
-    if column.dtype != kind or column.shape != (n,):
-        raise DataError("bad_frames", f"{name} is {column.dtype} {column.shape}, expected {kind} ({n},)")
-    return _native(column)
-
-
-def _native(column: NDArray[Any]) -> NDArray[Any]:
-    """Itself, or a copy that is contiguous, aligned and writeable: the kernels are compiled for no other kind."""
-    flags = column.flags
-    return column if flags.c_contiguous and flags.aligned and flags.writeable else column.copy()

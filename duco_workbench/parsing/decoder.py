@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from .. import j1939
 from ..columns import Samples, Text
+from ..errors import ConfigError
 from ..j1939.dm1 import dtcs_of
 from ..j1939.transport import LongMessage
 from ..model import Dtc, FrameBatch
@@ -50,12 +51,27 @@ class Decoder:
     Args:
         database: from :func:`~duco_workbench.parsing.load`.
         validity: judge J1939 readings (:mod:`.validity`); false leaves every raw value a number.
+        compiled: by numba's kernels, or (false) by numpy, which gives the same and takes longer; None: by kernels
+            where numba is installed.
+        unknown_multiplexer: of a frame whose multiplexer has a value that the database does not list, ``"keep"`` the
+            signals that all values have, or ``"drop"`` the frame, as cantools does.
+
+    Raises:
+        ConfigError: ``compiled`` is true, and numba is not installed; ``unknown_multiplexer`` is something else.
     """
 
-    def __init__(self, database: Database, validity: bool = True) -> None:
+    def __init__(
+        self,
+        database: Database,
+        validity: bool = True,
+        compiled: bool | None = None,
+        unknown_multiplexer: Literal["keep", "drop"] = "keep",
+    ) -> None:
+        if unknown_multiplexer not in ("keep", "drop"):
+            raise ConfigError(f"Decoder(unknown_multiplexer={unknown_multiplexer!r}): write 'keep' or 'drop'")
         self.database = database
-        self._plan = compile_plan(database, validity)
-        self._engine = _engine(self._plan)
+        self._plan = compile_plan(database, validity, unknown_multiplexer == "keep")
+        self._engine = _engine(self._plan, compiled)
         self._sessions = self._engine.sessions()
         self._lock = threading.Lock()
 
@@ -103,10 +119,20 @@ class Decoder:
         )
 
 
-def _engine(plan: Plan) -> Engine:
-    from .compiled import Compiled
+def _engine(plan: Plan, compiled: bool | None) -> Engine:
+    if compiled is not False:
+        try:
+            import numba  # noqa: F401
+        except ImportError as error:
+            if compiled:
+                raise ConfigError("Decoder(compiled=True) needs numba: pip install numba, or leave it out") from error
+        else:
+            from .compiled import Compiled
 
-    return Compiled(plan)
+            return Compiled(plan)
+    from .vectors import Vectorised
+
+    return Vectorised(plan)
 
 
 def _with_last(parts: Iterable[FrameBatch]) -> Iterator[tuple[FrameBatch, bool]]:
@@ -135,6 +161,4 @@ def warm_up() -> None:
     data[1:, 0] = 32, 1, 2
     data[1, 1:8] = 9, 0, 2, 255, 0, 0, 0
     frames = FrameBatch(np.arange(4), ids, lengths, zeros, data, zeros)
-    from .thinning import thin
-
-    thin(Decoder(Database((message,))).decode(frames))
+    Decoder(Database((message,))).decode(frames)

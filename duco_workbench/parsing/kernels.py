@@ -23,7 +23,7 @@ from ..jit import inlined
 
 # The hash table: a slot is two words, key and value, so that nearly every frame reads one line of the nearest cache.
 # An id's value is its piece << 16 | the least length with which it has just that one; FEW means it never has.
-LEARNED = np.dtype([("message", "i4"), ("stream", "i4"), ("seen", "i4"), ("kind", "i4")], align=True)
+LEARNED = np.dtype([("message", "i4"), ("stream", "i4"), ("kind", "i4")], align=True)
 STREAM = np.dtype([("bus", "i4"), ("group", "i4"), ("source", "i4"), ("cell", "i4")], align=True)
 PIECE = np.dtype([("stream", "i4"), ("codec", "i4"), ("signals", "i4")], align=True)
 EMPTY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -64,7 +64,7 @@ class State(NamedTuple):
     slots: NDArray[np.uint64]  # hash table: ids, streams and pieces, told apart by the top bits of their keys
     learned: NDArray[Any]  # of the id in the slot of that number
     streams: NDArray[Any]
-    pieces: NDArray[Any]
+    pieces: NDArray[Any]  # one of no stream counts the frames of an id that nobody knows
     rows: NDArray[np.int32]  # frames of each piece in this call
     place: NDArray[np.int64]  # and where its next one goes
     used: NDArray[np.int64]  # slots, streams, pieces
@@ -87,8 +87,8 @@ class Work(NamedTuple):
     counts: NDArray[np.int64]
 
 
-PAIRS, TOUCHED, TEXTS, SESSION_FRAMES, DECODED, UNKNOWN, UNKNOWN_IDS, TRANSPORT, SKIPPED, EPOCH = range(10)
-COUNTS = 10
+PAIRS, TOUCHED, TEXTS, SESSION_FRAMES, DECODED, UNKNOWN, UNKNOWN_IDS, TRANSPORT, SKIPPED = range(9)
+COUNTS = 9
 DONE, FULL, BAD_LENGTH, BAD_BUS = range(4)
 ROWS, OFFSET, SERIES, PARTS, KEY, TIMES = range(6)  # columns of a cell
 SLOTS_USED, STREAMS_USED, PIECES_USED = range(3)

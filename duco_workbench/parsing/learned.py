@@ -114,13 +114,12 @@ def _stream(s: State, bus: Any, group: Any, source: Any) -> Any:
 
 
 @kernel
-def _new_piece(s: State, i: Any, key: Any, stream: Any, codec: Any, signals: Any) -> Any:
+def _new_piece(s: State, stream: Any, codec: Any, signals: Any) -> Any:
     number = s.used[PIECES_USED]
     s.used[PIECES_USED] += 1
     s.pieces[number].stream = stream
     s.pieces[number].codec = codec
     s.pieces[number].signals = signals
-    _put(s, i, key, np.uint64(number))
     return number
 
 
@@ -131,7 +130,9 @@ def piece_of(t: Tables, s: State, stream: Any, codec: Any, fit: Any) -> Any:
     i = find(s.slots, key)
     if s.slots[i + i] == key:
         return np.int64(value_of(s.slots, i))
-    return _new_piece(s, i, key, stream, codec, t.fit[fit])
+    number = _new_piece(s, stream, codec, t.fit[fit])
+    _put(s, i, key, np.uint64(number))
+    return number
 
 
 @kernel
@@ -150,6 +151,8 @@ def learn(t: Tables, s: State, key: Any, bus: Any, flags: Any, arbitration_id: A
     kind = _kind(t, arbitration_id, flags)
     message = NONE if kind == REMOTE_OR_ERROR else _message_of(t, arbitration_id)
     stream, value = NONE, FEW
+    if message < 0 and kind == DATA:
+        value = np.uint64(_new_piece(s, NONE, NONE, 0)) << np.uint64(16)
     if message >= 0:
         m = t.messages[message]
         source = np.int64(arbitration_id & np.uint32(0xFF)) if m.is_j1939 else NONE
@@ -162,6 +165,5 @@ def learn(t: Tables, s: State, key: Any, bus: Any, flags: Any, arbitration_id: A
     _put(s, i, key, value)
     s.learned[i].message = message
     s.learned[i].stream = stream
-    s.learned[i].seen = 0
     s.learned[i].kind = kind
     return i

@@ -83,6 +83,7 @@ class Tables(NamedTuple):
     exact_messages: NDArray[np.int32]
     group_keys: NDArray[np.uint32]  # parameter groups: j1939.match_key of a message's id
     group_messages: NDArray[np.int32]
+    keeps_unknown: bool  # a frame of an unknown multiplexer value gives the signals all values have
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,9 @@ class Plan:
     has_j1939: bool
 
 
-def compile_plan(database: Database, validity: bool = True) -> Plan:
+def compile_plan(database: Database, validity: bool = True, keeps_unknown: bool = True) -> Plan:
     """The plan of ``database``; with ``validity`` false every J1939 reading is a number that is ok."""
-    builder = _Builder(validity)
+    builder = _Builder(validity, keeps_unknown)
     for message in database.messages:
         builder.add(message)
     return builder.plan(database.messages)
@@ -125,6 +126,7 @@ class _Group:
 @dataclass(slots=True)
 class _Builder:
     validity: bool
+    keeps_unknown: bool
     signals: list[tuple[Any, ...]] = field(default_factory=list)
     codecs: list[tuple[int, ...]] = field(default_factory=list)
     fit: list[int] = field(default_factory=list)
@@ -216,6 +218,7 @@ class _Builder:
             np.array(list(zip(firsts, sizes, strict=True)), GROUP),
             *_sorted_index(exact),
             *_sorted_index(by_group),
+            self.keeps_unknown,
         )
         names = [name for g in self.groups.values() for name in g.names]
         units = [unit for g in self.groups.values() for unit in g.units]

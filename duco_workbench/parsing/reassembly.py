@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..j1939.transport import LONGEST, OUTCOMES, TIMEOUT
+from ..j1939.transport import LONGEST, MOST_OPEN, OUTCOMES, TIMEOUT
 from ..jit import inlined, kernel
 from .kernels import Frames, Long
 from .learned import bus_of
 
-MOST_OPEN = 4096  # sessions at once; a machine has a few, a fuzzed bus as many as it likes
 _ROOM = -(-LONGEST // 8) + 1  # words of a message, and what its last packet may spill
 _CHAINS = 1024
 _SESSION = np.dtype(

@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..columns import Samples
-from ..jit import kernel
-
-
-@kernel
-def _kept(series: Any, value: Any, status: Any, rows: Any) -> int:
-    n, count = series.size, 0
-    for i in range(n):
-        keep = i == 0 or i == n - 1 or series[i] != series[i - 1] or series[i] != series[i + 1]
-        if not keep:
-            same = value[i] == value[i - 1] or (np.isnan(value[i]) and np.isnan(value[i - 1]))
-            keep = not same or status[i] != status[i - 1]
-        if keep:
-            rows[count] = i
-            count += 1
-    return count
 
 
 def thin(samples: Samples) -> Samples:
@@ -33,5 +16,14 @@ def thin(samples: Samples) -> Samples:
     Returns:
         Rows in the same order; the series table stays.
     """
-    rows = np.empty(len(samples), np.int64)
-    return samples[rows[: _kept(samples.series, samples.value, samples.status, rows)]]
+    series, value, status = samples.series, samples.value, samples.status
+    is_nan = value != value
+    changed = value[1:] != value[:-1]
+    changed &= ~(is_nan[1:] & is_nan[:-1])
+    changed |= status[1:] != status[:-1]
+    begins = series[1:] != series[:-1]
+    kept = np.ones(len(value), bool)
+    kept[1:] = changed | begins
+    kept[:-1] |= begins
+    kept[-1:] = True
+    return samples[np.flatnonzero(kept)]

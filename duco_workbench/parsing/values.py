@@ -200,7 +200,7 @@ def _group(s: State, f: Frames, long: Long, w: Work, times: Any) -> None:
     ts, words, width, place, piece_of, order, first = f.ts, f.words, f.width, s.place, w.piece, w.order, w.first
     for i in range(ts.size):
         p = piece_of[i]
-        if p >= 0:
+        if p >= 0 and place[p] >= 0:
             at = np.uint64(place[p])
             place[p] = at + np.uint64(1)
             if width > 1:

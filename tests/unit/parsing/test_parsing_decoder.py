@@ -12,11 +12,12 @@ from typing import Any
 import cantools_oracle as oracle
 import numpy as np
 import pytest
+from decoder_cases import layouts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import duco_workbench
-from duco_workbench.errors import DataError
+from duco_workbench.errors import ConfigError, DataError
 from duco_workbench.model import EXTENDED, Flag, FrameBatch
 from duco_workbench.parsing import Decoder, load_text, warm_up
 
@@ -109,29 +110,6 @@ def assert_equals_cantools(
     assert (samples.ts[order] == samples.ts).all(), "rows are not sorted by (series, ts)"
     assert (samples.series[order] == samples.series).all()
     return len(samples)
-
-
-@st.composite
-def layouts(draw: st.DrawFn) -> tuple[str, int]:
-    """A DBC text of one message without overlaps, Intel signals first, Motorola in the rest; its length."""
-    length = draw(st.sampled_from([1, 3, 8, 8, 8, 16, 64]))
-    border = draw(st.integers(0, length))
-    lines, float_types = [], []
-    for order, first, last in ((1, 0, 8 * border), (0, 8 * border, 8 * length)):
-        at = first + draw(st.integers(0, 9))
-        while at < last:
-            size = min(draw(st.integers(1, 64)), last - at)
-            if (at % 8 == 0 or draw(st.booleans())) and draw(st.integers(0, 3)) == 0:
-                size = max([s for s in (16, 32, 64) if s <= last - at], default=size)
-                if size in (32, 64):
-                    float_types.append(f"SIG_VALTYPE_ 100 S{len(lines)} : {1 if size == 32 else 2};")
-            start = at if order else 8 * (at // 8) + 7 - at % 8
-            sign = draw(st.sampled_from("+-"))
-            scale = draw(st.sampled_from(["1", "2", "0.5", "0.1", "1e-07", "-3", "1.7"]))
-            offset = draw(st.sampled_from(["0", "0", "-40", "0.1", "100000"]))
-            lines.append(f' SG_ S{len(lines)} : {start}|{size}@{order}{sign} ({scale},{offset}) [0|0] "u" A')
-            at += size + draw(st.sampled_from([0, 0, 0, 1, 5]))
-    return "\n".join(['VERSION ""', f"BO_ 100 M: {length} A", *lines, *float_types, ""]), length
 
 
 @settings(max_examples=150, deadline=None)
@@ -282,6 +260,18 @@ def test_one_name_under_different_multiplexer_values_is_one_series() -> None:
     samples = Decoder(load_text(text)).decode(batch(rows))
     assert samples.signals.count("Plain.One") == 1
     assert samples.ts[samples.series == samples.signals.index("Plain.One")].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_frame_of_an_unknown_multiplexer_value_may_be_dropped(compiled: bool) -> None:
+    rows = [(i, 0, 256, bytes([value, 0, i, 0, 0, 0, 0, 0])) for i, value in enumerate([1, 2, 77, 1])]
+    dropping = Decoder(load_text(MUX), compiled=compiled, unknown_multiplexer="drop").decode(batch(rows))
+    keeping = Decoder(load_text(MUX), compiled=compiled).decode(batch(rows))
+    assert set(dropping.ts.tolist()) == {0, 1, 3}
+    assert set(keeping.ts.tolist()) == {0, 1, 2, 3}
+    assert oracle.sample_rows(dropping) == oracle.sample_rows(keeping[keeping.ts != 2])
+    with pytest.raises(ConfigError, match="keep"):
+        Decoder(load_text(MUX), unknown_multiplexer="ignore")  # type: ignore[arg-type]
 
 
 def test_integers_wider_than_float64_are_rounded_once() -> None:
