@@ -32,7 +32,7 @@ bench: bench-decode                   ## ratios against peers, in one run
 	$(BIN)/python tests/bench/bench_decode_command.py
 	$(BIN)/python tests/bench/bench_agent.py
 
-bench-decode: $(VENV)/test            ## the decoder alone; ARGS="LOG DBC ... --json FILE" for logs of your own
+bench-decode: $(VENV)/test $(VENV)/dbcs         ## the decoder alone; ARGS="LOG DBC ... --json FILE" for logs of your own
 	$(BIN)/python tests/bench/bench_decode.py $(ARGS)
 
 chromium:                             ## the browser of the browser tests
