@@ -78,7 +78,8 @@ async def test_samples_of_many_machines_in_one_batch(url: str, samples: SampleTa
 
 async def test_newer_logic_replaces_and_older_does_not(url: str, samples: SampleTable) -> None:
     old = dataclasses.replace(parsed(1), logic_version=3)
-    doubled = dataclasses.replace(old.samples, value=old.samples.value * 2)
+    s = old.samples
+    doubled = Samples(s.signals, s.sources, s.units, s.series, s.ts, s.value * 2, s.status)
     new = dataclasses.replace(old, samples=doubled, logic_version=4)
     for batch in ([old], [new], [old]):
         await samples.write(batch)

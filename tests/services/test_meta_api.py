@@ -148,7 +148,7 @@ def test_refusals_are_the_servers_sentence(client: CatalogClient) -> None:
     with pytest.raises(ConfigError, match="tenant 'nobody' is not in the catalog"):
         client.devices("nobody")
     client.ensure_tenant("demo")
-    with pytest.raises(ConfigError, match=r"broken.* line 2"):
+    with pytest.raises(ConfigError, match=r"broken.*line 2"):
         client.put_database("demo", "broken", "BO_ 1 M: 8 X\n SG_ ?\n")
     with pytest.raises(ConfigError, match="half a character"):
         client.put_database("demo", "broken", "BO_ \ud800")
