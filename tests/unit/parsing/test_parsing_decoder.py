@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,9 @@ def assert_equals_cantools(
     assert (samples.ts[order] == samples.ts).all(), "rows are not sorted by (series, ts)"
     assert (samples.series[order] == samples.series).all()
     return len(samples)
+
+
+SHARED = Decoder(load_text(J1939))
 
 
 @settings(max_examples=150, deadline=None)
@@ -428,6 +432,34 @@ def test_wrong_columns_are_an_error_not_a_crash(wrong: dict[str, Any]) -> None:
         decoder.decode(FrameBatch(**{**good, **wrong}))
     assert caught.value.reason == "bad_frames"
     assert len(decoder.decode(FrameBatch(**good))) == 5  # the next batch is not harmed
+
+
+ANY_COLUMN = st.builds(
+    lambda kind, shape, low, step: np.full(shape, low, kind)[::step],
+    st.sampled_from(["u1", "i1", "u2", "u4", ">u4", "i8", ">i8", "f8"]),
+    st.sampled_from([(0,), (3,), (4,), (3, 8), (3, 64), (3, 7), (3, 0), (0, 8), (4, 8), (3, 256), (3, 264), (3, 8, 1)]),
+    st.integers(0, 120),
+    st.sampled_from([1, -1]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_columns_of_any_kind_are_taken_or_refused(data: st.DataObject) -> None:
+    """Most columns are right, so that the wrong one gets as far as it can."""
+    right = {
+        "ts": np.arange(3, dtype=np.int64),
+        "arbitration_id": np.full(3, EEC1, np.uint32),
+        "dlc": np.full(3, 8, np.uint8),
+        "flags": np.zeros(3, np.uint8),
+        "data": np.zeros((3, 8), np.uint8),
+        "channel": np.zeros(3, np.uint8),
+    }
+    wrong = data.draw(st.dictionaries(st.sampled_from([*right, "machine"]), ANY_COLUMN, max_size=2))
+    machines = data.draw(st.sampled_from([(), ("a",), ("a", "b")]))
+    frames = FrameBatch(**{**right, **wrong}, machines=machines)  # type: ignore[arg-type]
+    with contextlib.suppress(DataError):
+        assert set(SHARED.decode(frames).ts.tolist()) <= set(frames.ts.tolist())
 
 
 def test_read_only_strided_and_unaligned_columns_are_taken() -> None:
