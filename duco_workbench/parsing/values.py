@@ -1,7 +1,8 @@
 """Step 4 of the kernels: payloads to values, one column of one piece at a time, so that the loops have no branches.
 
-Most signals are plain numbers within one 64-bit word: for these one pass takes the bits, scales and judges them, in
-vector registers. All others (over two words, floats, wide integers) first become a column of raw values.
+Most signals are plain numbers within one 64-bit word: for these one pass takes the bits, scales and judges them
+(:mod:`.validity`), in vector registers. All others (over two words, floats, wide integers) first become a column of raw
+values.
 """
 
 from __future__ import annotations
@@ -37,33 +38,6 @@ class Output(NamedTuple):
     status: NDArray[np.uint8]
     times: NDArray[np.int64]
     integers: NDArray[np.int64]
-
-
-@kernel
-def _judged(source: Any, n: int, shift: Any, mask: Any, g: Any, value: Any, status: Any) -> None:
-    """Physical values and statuses (:mod:`.validity`); what is not ok has no number.
-
-    The order of operations is cantools', so that each rounding is the same.
-    """
-    sign, below, scale, offset = g.sign, np.int64(g.sign), g.scale, g.offset
-    out_of_range, error, not_available = g.out_of_range, g.error, g.not_available
-    for j in range(n):
-        x = (source[j] >> shift) & mask
-        y = np.float64(np.int64(x ^ sign) - below) * scale + offset
-        judged = np.uint8(_OUT_OF_RANGE) if x >= out_of_range else np.uint8(0)
-        judged = np.uint8(_ERROR) if x >= error else judged
-        judged = np.uint8(_NOT_AVAILABLE) if x >= not_available else judged
-        status[j] = judged
-        value[j] = y if x < out_of_range else np.nan
-
-
-@kernel
-def _scaled(source: Any, n: int, shift: Any, mask: Any, g: Any, value: Any, status: Any) -> None:
-    """As :func:`_judged`, of a signal whose every value is ok."""
-    sign, below, scale, offset = g.sign, np.int64(g.sign), g.scale, g.offset
-    for j in range(n):
-        value[j] = np.float64(np.int64(((source[j] >> shift) & mask) ^ sign) - below) * scale + offset
-    status[:n] = 0
 
 
 @kernel
@@ -118,7 +92,10 @@ def _integers(raw: Any, n: int, g: Any, value: Any, integers: Any) -> None:
 def _others(raw: Any, n: int, g: Any, value: Any) -> None:
     """Floats, and integers that no longer are integers when they are scaled."""
     scale, offset = g.scale, g.offset
-    if g.kind == LINEAR_UNSIGNED:
+    if g.kind == LINEAR:
+        for j in range(n):
+            value[j] = np.float64(np.int64(raw[j] ^ g.sign) - np.int64(g.sign)) * scale + offset
+    elif g.kind == LINEAR_UNSIGNED:
         for j in range(n):
             value[j] = np.float64(raw[j]) * scale + offset
     elif g.kind == SHIFTED:
@@ -154,15 +131,9 @@ def _judge(raw: Any, n: int, g: Any, value: Any, status: Any) -> None:
 
 
 @kernel
-def _general(here: Any, more: Any, n: int, g: Any, raw: Any, out: Output, at: int) -> None:
+def _general(source: Any, here: Any, more: Any, n: int, g: Any, raw: Any, out: Output, at: Any) -> None:
     """Signal ``g`` of any kind, from its word (and the next) of each frame, into the rows from ``at`` on."""
-    _raw(here, more, n, g, raw)
-    if g.kind == LINEAR:
-        if g.judged:
-            _judged(raw, n, np.uint64(0), g.mask, g, out.value[at : at + n], out.status[at : at + n])
-        else:
-            _scaled(raw, n, np.uint64(0), g.mask, g, out.value[at : at + n], out.status[at : at + n])
-        return
+    _raw(source[here : here + np.uint64(n)], source[more : more + np.uint64(n)], n, g, raw)
     value = out.value[at : at + n]
     if g.kind == INTEGER or g.kind == INTEGER_UNSIGNED:
         _integers(raw, n, g, value, out.integers[at : at + n])
@@ -247,6 +218,58 @@ def _words(t: Tables, piece: Any) -> int:
 
 
 @kernel
+def _columns(
+    source: Any,
+    origin: Any,
+    stride: Any,
+    count: int,
+    t: Tables,
+    run: Any,
+    cells: Any,
+    starts: Any,
+    raw: Any,
+    out: Output,
+) -> None:
+    """Every signal of a piece for ``count`` of its frames; word k of frame j is ``source[origin + k * stride + j]``.
+
+    The order of operations is cantools', so that each rounding is the same. Indices are unsigned: a sign would be
+    checked for each value, and keep the loops out of vector registers.
+
+    Args:
+        run: first signal, the one behind the last, first cell, and where the frames' times begin.
+    """
+    first, end, base, begin = run
+    signals, value, status, n = t.signals, out.value, out.status, np.uint64(count)
+    for q in range(first, end):
+        g = signals[q]
+        row = base + g.label
+        at, here = np.uint64(cells[row, OFFSET]), origin + np.uint64(g.word) * stride
+        cells[row, OFFSET] += count
+        if cells[row, PARTS] > 1:
+            to = cells[row, TIMES] + np.int64(at) - starts[cells[row, SERIES]]
+            out.times[to : to + count] = out.times[begin : begin + count]
+        if g.kind != LINEAR or g.big or g.two_words:
+            _general(source, here, here + stride, count, g, raw, out, np.int64(at))
+            continue
+        shift, mask, sign, below, scale, offset = g.shift, g.mask, g.sign, np.int64(g.sign), g.scale, g.offset
+        if g.judged:
+            out_of_range, error, not_available = g.out_of_range, g.error, g.not_available
+            for j in range(n):
+                x = (source[here + j] >> shift) & mask
+                y = np.float64(np.int64(x ^ sign) - below) * scale + offset
+                judged = np.uint8(_OUT_OF_RANGE) if x >= out_of_range else np.uint8(0)
+                judged = np.uint8(_ERROR) if x >= error else judged
+                judged = np.uint8(_NOT_AVAILABLE) if x >= not_available else judged
+                status[at + j] = judged
+                value[at + j] = y if x < out_of_range else np.nan
+        else:
+            for j in range(n):
+                x = (source[here + j] >> shift) & mask
+                value[at + j] = np.float64(np.int64(x ^ sign) - below) * scale + offset
+                status[at + j] = 0
+
+
+@kernel
 def fill(t: Tables, s: State, f: Frames, long: Long, w: Work, cells: Any, starts: Any, out: Output) -> None:
     """Writes every row of ``out`` and clears what this call left in the state."""
     _group(s, f, long, w, out.times)
@@ -255,31 +278,18 @@ def fill(t: Tables, s: State, f: Frames, long: Long, w: Work, cells: Any, starts
         widest = max(widest, _words(t, s.pieces[w.touched[k]]))
     block = max(16, _BLOCK // widest)
     payload, raw = np.empty((widest, block), np.uint64), np.empty(block, np.uint64)
-    value, status, signals, first_word = out.value, out.status, t.signals, w.first
+    flat, none, stride = payload.reshape(-1), np.uint64(0), np.uint64(block)
     for k in range(w.counts[TOUCHED]):
         piece, end = s.pieces[w.touched[k]], s.place[w.touched[k]]
         base, words, first = s.streams[piece.stream].cell, _words(t, piece), t.codecs[piece.codec].first
         for begin in range(end - s.rows[w.touched[k]], end, block):
             n = min(block, end - begin)
+            run = (first, first + piece.signals, base, begin)
             if words > 1:
                 _gather(f, long, w.order[begin : begin + n], words, payload)
-            for q in range(first, first + piece.signals):
-                g = signals[q]
-                cell = cells[base + g.label]
-                at = cell[OFFSET]
-                cell[OFFSET] = at + n
-                source = payload[g.word] if words > 1 else first_word[begin : begin + n]
-                if g.kind == LINEAR and not (g.big or g.two_words):
-                    if g.judged:
-                        _judged(source, n, g.shift, g.mask, g, value[at : at + n], status[at : at + n])
-                    else:
-                        _scaled(source, n, g.shift, g.mask, g, value[at : at + n], status[at : at + n])
-                else:
-                    more = payload[g.word + 1] if g.two_words else source
-                    _general(source, more, n, g, raw, out, at)
-                if cell[PARTS] > 1:
-                    to = cell[TIMES] + at - starts[cell[SERIES]]
-                    out.times[to : to + n] = out.times[begin : begin + n]
+                _columns(flat, none, stride, n, t, run, cells, starts, raw, out)
+            else:
+                _columns(w.first, np.uint64(begin), none, n, t, run, cells, starts, raw, out)
     for c in range(cells.shape[0]):
         if cells[c, PARTS] > 1:
             _merge(cells[c], out)

@@ -35,7 +35,7 @@ from duco_workbench.model import EXTENDED, SECOND, Flag, FrameBatch
 
 START = 1_760_000_400 * SECOND
 ROUNDS = 15
-CHUNK, LIVE = 32_768, 1_000
+LIVE = 1_000
 CAR = "vw_mqb.dbc"
 SHORTEST = 0.05  # seconds of a round
 OF_A_SLOW_PEER = 20_000  # frames
@@ -109,9 +109,10 @@ def peers(frames: FrameBatch, dbc: str, folder: Path) -> Iterator[tuple[str, int
     """Name, frames of a run, and what to run."""
     n, few = len(frames), frames[:OF_A_SLOW_PEER]
     decoder, database = parsing.Decoder(parsing.load(dbc)), parsing.load(dbc)
-    chunks = [frames[i : i + CHUNK] for i in range(0, n, CHUNK)]
+    chunk = 32_768 if frames.data.shape[1] == 8 else 16_384  # what a chunk becomes stays in the caches
+    chunks = [frames[i : i + chunk] for i in range(0, n, chunk)]
     live = [frames[i : i + LIVE] for i in range(0, min(n, 20 * LIVE), LIVE)]
-    yield "ours, chunks", n, lambda: [len(decoder.decode(chunk)) for chunk in chunks]
+    yield "ours, chunks", n, lambda: [len(decoder.decode(part)) for part in chunks]
     yield "ours, to memory", n, lambda: decoder.decode(frames)
     yield "ours, to Arrow", n, lambda: decoder.decode(frames).to_arrow()
     yield "ours, 1,000 frames to Arrow", sum(map(len, live)), lambda: [len(decoder.decode(b).to_arrow()) for b in live]
