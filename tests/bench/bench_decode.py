@@ -109,7 +109,7 @@ def peers(frames: FrameBatch, dbc: str, folder: Path) -> Iterator[tuple[str, int
     """Name, frames of a run, and what to run."""
     n, few = len(frames), frames[:OF_A_SLOW_PEER]
     decoder, database = parsing.Decoder(parsing.load(dbc)), parsing.load(dbc)
-    chunk = 32_768 if frames.data.shape[1] == 8 else 16_384  # what a chunk becomes stays in the caches
+    chunk = 65_536 if frames.data.shape[1] == 8 else 16_384  # what a chunk becomes stays in the caches
     chunks = [frames[i : i + chunk] for i in range(0, n, chunk)]
     live = [frames[i : i + LIVE] for i in range(0, min(n, 20 * LIVE), LIVE)]
     yield "ours, chunks", n, lambda: [len(decoder.decode(part)) for part in chunks]
