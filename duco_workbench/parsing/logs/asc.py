@@ -1,7 +1,7 @@
 """Vector's ASCII logs (``.asc``), streamed: their header and trigger blocks, which say base and date.
 
-A date is local time, so a zone is needed. Times in the lines count from the date before them. A frame with fewer bytes
-than its line says, or with something else for a byte, is damage: reading ends before it.
+A date is local time, so a zone is needed. Times in the lines count from the date before them, or (``timestamps
+relative``) from the event before, of whatever kind.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ...errors import ConfigError
 from ...model import FrameBatch
-from .asc_kernel import BASE, parse_asc
+from .asc_kernel import BASE, IS_RELATIVE, LATEST, parse_asc
 from .files import Source
 from .rows import numbered
 from .scan import START
@@ -26,7 +25,7 @@ _KNOWN = re.compile(r"(date|begin|end|no|internal|previous|measurement|log)\b", 
 def read_asc(source: Source) -> Iterator[FrameBatch]:
     """Batches of up to 65,536 frames. Lines that are none are counted, skipped and said once.
 
-    Raises: ConfigError when times run from line to line, or are local and the zone is not known.
+    Raises: ConfigError when times are local and the zone is not known.
     """
     return read_lines(_Parser(source))
 
@@ -45,13 +44,9 @@ class _Parser(Lines):
         if base := _BASE.match(line):
             self._set_base(*base.groups())
         elif _DATE.match(line) and (wall := vector_date(line)):
-            self.state[START] = self.source.utc(wall)
+            self.state[START], self.state[LATEST] = self.source.utc(wall), 0
         return bool(base or _KNOWN.match(line))
 
     def _set_base(self, base: str, relative: str | None) -> None:
-        if relative:
-            raise ConfigError(
-                f"{self.source.path.name} has timestamps relative to the line before; "
-                "export it with absolute timestamps."
-            )
         self.state[BASE] = 16 if base.lower() == "hex" else 10
+        self.state[IS_RELATIVE] = relative is not None

@@ -52,6 +52,11 @@ from .scan import (
 )
 
 BASE = OWN  # of ids, DLCs and data: 16 or 10
+IS_RELATIVE, LATEST, _HERE = (
+    OWN + 1,
+    OWN + 2,
+    OWN + 3,
+)  # whether times count from the line before; its time, and this one's
 _SLASH = 47
 _FD, _ERROR_FRAME = np.frombuffer(b"canfd", np.uint8), np.frombuffer(b"errorframe", np.uint8)
 _REQUEST = np.frombuffer(b"txrq", np.uint8)
@@ -215,6 +220,7 @@ def _bus(text: Bytes, at: int) -> tuple[int, int]:
 @inlined
 def _line(text: Bytes, at: int, row: int, columns: Columns, state: NDArray[Any]) -> int:
     """One line into one row -> position behind what was read, or a code."""
+    state[_HERE] = state[LATEST]
     if text[at] == NEWLINE or text[at] == _SLASH:  # // is a comment
         return SKIP
     if HEX[text[at]] > 9:
@@ -222,7 +228,8 @@ def _line(text: Bytes, at: int, row: int, columns: Columns, state: NDArray[Any])
     micros, at = decimal(text, at, 6)
     if at < 0 or not is_end(text, at):
         return BAD
-    columns.ts[row], at = state[START] + micros, skip_blanks(text, at)
+    state[_HERE] = state[LATEST] * state[IS_RELATIVE] + micros
+    columns.ts[row], at = state[START] + state[_HERE], skip_blanks(text, at)
     if begins(text, at, _FD) and is_end(text, at + 5):
         return _fd(text, skip_blanks(text, at + 5), row, columns, state[BASE])
     columns.channel[row], at = _bus(text, at)
@@ -239,5 +246,6 @@ def parse_asc(text: Bytes, at: int, row: int, columns: Columns, names: Any, stat
         if end <= WIDER:
             state[STOP] = end
             return at, row
+        state[LATEST] = state[_HERE]  # of any event, not of frames only
         at, row = next_line(text, begin, end, row, columns.data, state)
     return at, row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -154,9 +155,22 @@ def test_a_frame_right_behind_a_short_header_is_not_swallowed(tmp_path: Path) ->
     assert read_log(asc(tmp_path, text), tz="UTC").ts.tolist() == [micros(f"{SUMMER}T08:30:01.625+00:00")]
 
 
-def test_asc_timestamps_from_line_to_line_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="export it with absolute timestamps"):
-        open_log(asc(tmp_path, CANOE.replace("timestamps absolute", "timestamps relative")), tz="UTC")
+def test_asc_timestamps_from_line_to_line(tmp_path: Path) -> None:
+    """What python-can does not know: each time counts from the event before, be it a frame or not."""
+    relative, latest = [], 0.0
+    for line in CANOE.replace("timestamps absolute", "timestamps relative").splitlines():
+        if match := re.match(r" +(\d+\.\d{6})", line):
+            line = line.replace(match[1], f"{float(match[1]) - latest:.6f}", 1)
+            latest = float(match[1])
+        relative.append(line)
+    absolute = read_log(asc(tmp_path, CANOE), tz="UTC")
+    (tmp_path / "twice").mkdir()
+    second = "\n".join(relative[4:]).replace("08:30:00.125 am", "08:31:00.125 am")
+    path = asc(tmp_path / "twice", "\n".join(relative) + "\n" + second + "\n")
+    assert read_log(path, tz="UTC").ts.tolist() == [
+        *absolute.ts.tolist(),
+        *(absolute.ts + 60_000_000).tolist(),
+    ]
 
 
 def test_asc_without_a_date_needs_a_start(tmp_path: Path) -> None:
