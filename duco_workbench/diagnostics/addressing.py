@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import ERROR, EXTENDED, REMOTE, Flag, FrameBatch
+from ..model import ERROR, EXTENDED, REMOTE, FrameBatch
 
 FUNCTIONAL_11, FIRST_REQUEST, FIRST_RESPONSE = 0x7DF, 0x7E0, 0x7E8
 PHYSICAL_29, FUNCTIONAL_29 = 0x00DA_0000, 0x00DB_0000
@@ -39,10 +39,7 @@ def rows_of(frames: FrameBatch, pairs: Pairs = NO_PAIRS) -> NDArray[np.intp]:
     is_29 = (fixed == np.uint32(EXTENDED | PHYSICAL_29)) | (fixed == np.uint32(EXTENDED | FUNCTIONAL_29))
     # ids above 11 bits share the table's last entry, which is false
     is_11 = _eleven_bits(tuple(sorted(pairs.items())))[np.minimum(number, np.uint32(0x800))]
-    rows = np.flatnonzero(is_29 | is_11)
-    is_data = frames.flags[rows] & np.uint8(Flag.REMOTE | Flag.ERROR) == 0
-    chosen: NDArray[np.intp] = rows[is_data]
-    return chosen
+    return frames.data_rows(np.flatnonzero(is_29 | is_11))
 
 
 @lru_cache(maxsize=16)

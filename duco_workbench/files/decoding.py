@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,11 @@ from .selection import Selection
 
 
 class BusDecoders:
-    """Decodes batches of any buses; those that share their databases share a decoder."""
+    """Decodes a recording, a batch of any buses at a time; those that share their databases share a decoder."""
 
     def __init__(self, databases: Databases, selection: Selection) -> None:
         self._databases, self._selection = databases, selection
-        self._decoders: dict[tuple[str, ...], Decoder] = {}
+        self._decoders: dict[tuple[str, ...], tuple[Decoder, Any]] = {}  # each with its open transport sessions
 
     def decode(self, frames: FrameBatch) -> Iterator[Decoded]:
         """One part for each set of databases; none for buses that have no database."""
@@ -29,9 +30,16 @@ class BusDecoders:
             # Rows by number: a mask takes three times as long.
             part = frames if mine.all() else frames[np.flatnonzero(mine[frames.channel])]
             if len(part):
-                yield self._decoder(names).decode_all(part)
+                decoder, sessions = self._decoder(names)
+                yield decoder.decode_all(part, sessions, is_last=False)
 
-    def _decoder(self, names: tuple[str, ...]) -> Decoder:
+    def end(self) -> Iterator[Decoded]:
+        """After the last batch: counts of the sessions that are open."""
+        for decoder, sessions in self._decoders.values():
+            yield decoder.decode_all(FrameBatch.empty(), sessions)
+
+    def _decoder(self, names: tuple[str, ...]) -> tuple[Decoder, Any]:
         if names not in self._decoders:
-            self._decoders[names] = Decoder(self._selection.database(self._databases.merged(names)))
+            decoder = Decoder(self._selection.database(self._databases.merged(names)))
+            self._decoders[names] = decoder, decoder.sessions()
         return self._decoders[names]

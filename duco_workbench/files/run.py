@@ -12,10 +12,8 @@ from pathlib import Path
 
 from ..columns import Samples
 from ..errors import ConfigError
-from ..model import FrameBatch
 from ..survey.bindings import Databases
 from ..survey.reading import Recording
-from ..survey.sessions import whole_sessions
 from . import target
 from .decoding import BusDecoders
 from .mf4 import Mf4Sink
@@ -73,7 +71,8 @@ def decode_recording(
     decoders, tally = BusDecoders(databases, selection), Tally()
     with _sink(output, databases, selection) as write:
         frames = 0
-        for batch in whole_sessions(_counted(recording, tally)):
+        for path, batch in recording:
+            tally.add_frames(path, batch)
             for part in decoders.decode(batch):
                 tally.add_decoded(part)
                 for text in part.texts:
@@ -84,15 +83,11 @@ def decode_recording(
                 write(samples)
             frames += len(batch)
             on_progress(recording.progress(), frames)
+    for part in decoders.end():
+        tally.add_decoded(part)
     tally.end_log()
     summing = Summing(tally, databases, selection)
     return summing.summary(recording.warnings, time.perf_counter() - begin, str(output.path) if output else "")
-
-
-def _counted(recording: Recording, tally: Tally) -> Iterator[FrameBatch]:
-    for path, batch in recording:
-        tally.add_frames(path, batch)
-        yield batch
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import ERROR, EXTENDED, REMOTE
+from ..model import EXTENDED
 
 PDU1_KEY, PDU2_KEY = 0x03FF_0000, 0x03FF_FF00  # priority, sender and (PDU1) destination do not count
 ANY_SENDER = 0xFE  # the null address: in a database id it means "whoever sends it"
@@ -50,12 +50,6 @@ def transport_rows(ids: NDArray[np.uint32]) -> NDArray[np.intp]:
     """Indices of TP.CM and TP.DT data frames."""
     kind = _page_and_format(ids)
     return np.flatnonzero((kind == 0x80EC) | (kind == 0x80EB))
-
-
-def single_frame_rows(ids: NDArray[np.uint32], number: int) -> NDArray[np.intp]:
-    """Indices of data frames that carry PDU2 group ``number`` themselves."""
-    wanted = np.uint32(EXTENDED | number << 8)
-    return np.flatnonzero(ids & np.uint32(EXTENDED | REMOTE | ERROR | PDU2_KEY) == wanted)
 
 
 def _page_and_format(ids: NDArray[np.uint32]) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import ERROR, EXTENDED, REMOTE, Flag, FrameBatch
+from ..model import ERROR, EXTENDED, REMOTE, FrameBatch
 from . import ids
 from .transport import LongMessage
 
@@ -24,9 +24,7 @@ def rows_of(frames: FrameBatch, pgns: Collection[int]) -> NDArray[np.intp]:
     """
     number = frames.arbitration_id
     rows = np.flatnonzero(_wanted(frozenset(pgns))[(number >> np.uint32(8)) & _NUMBER])
-    is_data = (number[rows] & _KIND == EXTENDED) & (frames.flags[rows] & np.uint8(Flag.REMOTE | Flag.ERROR) == 0)
-    chosen: NDArray[np.intp] = rows[is_data]
-    return chosen
+    return frames.data_rows(rows[number[rows] & _KIND == EXTENDED])
 
 
 def messages_of(frames: FrameBatch, long: Iterable[LongMessage], pgns: Collection[int]) -> list[LongMessage]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import EXTENDED, Flag, FrameBatch
+from ..model import EXTENDED, FrameBatch
 from . import ids
 
 TIMEOUT = 1_250_000  # microseconds between frames of a session: T2 and T3, the longest the standard has
@@ -80,11 +80,8 @@ def reassemble(frames: FrameBatch, rows: NDArray[np.intp] | None = None) -> tupl
         frames: in order of time on each bus.
         rows: its TP frames, where they are known already.
     """
-    if rows is None:
-        rows = ids.transport_rows(frames.arbitration_id)
-    rows = rows[(frames.flags[rows] & np.uint8(Flag.REMOTE | Flag.ERROR)) == 0]
     sessions = Sessions()
-    messages = [message for _, message in sessions.read(frames, rows, frames.channel[rows].tolist())]
+    messages = [message for _, message in sessions.read(frames, rows)]
     sessions.give_up()
     return messages, sessions.counted()
 
@@ -96,13 +93,19 @@ class Sessions:
         self._open: dict[Key, _Session] = {}
         self._counts: Counter[str] = Counter()
 
-    def read(self, frames: FrameBatch, rows: NDArray[Any], buses: Sequence[Hashable]) -> list[tuple[int, LongMessage]]:
+    def read(
+        self, frames: FrameBatch, rows: NDArray[Any] | None = None, buses: Sequence[Hashable] | None = None
+    ) -> list[tuple[int, LongMessage]]:
         """The messages completed in a batch, in order, each with the row that completed it.
 
         Args:
-            rows: (n) its TP data frames, in order.
-            buses: (n) on which bus each of them was seen, named alike in every batch.
+            frames: in order of time on each bus.
+            rows: (n) its TP frames, where they are known already.
+            buses: (n) on which bus each of them was seen, where ``frames.channels`` does not tell buses apart.
         """
+        rows = frames.data_rows(ids.transport_rows(frames.arbitration_id) if rows is None else rows)
+        if buses is None:
+            buses = [frames.channels[channel] for channel in frames.channel[rows].tolist()]
         found = []
         data = frames.data[rows, :8].tobytes()
         columns = (rows, frames.ts[rows], frames.channel[rows], frames.arbitration_id[rows], frames.dlc[rows])

@@ -87,26 +87,31 @@ class Decoder:
         with self._lock:
             return self._engine.decode(frames, self._sessions, is_last=True)
 
-    def decode_all(self, frames: FrameBatch) -> Decoded:
-        """Samples as :meth:`decode` gives them, and texts, trouble codes and counts."""
-        return self._decode_all(frames, self._sessions, is_last=True)
+    def decode_all(self, frames: FrameBatch, sessions: Any = None, is_last: bool = True) -> Decoded:
+        """Samples as :meth:`decode` gives them, and texts, trouble codes and counts.
 
-    def stream(self, frames: FrameBatch | Iterable[FrameBatch], chunk: int = CHUNK) -> Iterator[Decoded]:
-        """:meth:`decode_all`, at most ``chunk`` frames at a time: of one batch, or of an opened log, of any length.
-
-        A transport session that begins in one chunk may end in another; it counts where it ends.
+        Args:
+            sessions: for the parts of one recording, what :meth:`sessions` gave: a transport session that begins in one
+                part may end in another, and counts where it ends.
+            is_last: what is open after these frames is given up, and counted; so it is without ``sessions``.
         """
-        sessions = self._engine.sessions()
-        batches = (frames,) if isinstance(frames, FrameBatch) else frames
-        for part, is_last in _with_last(b[i : i + chunk] for b in batches for i in range(0, len(b), chunk)):
-            yield self._decode_all(part, sessions, is_last)
-
-    def _decode_all(self, frames: FrameBatch, sessions: Any, is_last: bool) -> Decoded:
         with self._lock:
-            samples = self._engine.decode(frames, sessions, is_last)
+            own = sessions is None
+            samples = self._engine.decode(frames, self._sessions if own else sessions, is_last or own)
             explained = self._engine.explain(frames)
         codes = dtcs_of(frames, explained.long) if self._plan.has_j1939 else []
         return Decoded(samples, self._texts(frames, explained), tuple(codes), explained.counts)
+
+    def sessions(self) -> Any:
+        """No open transport session: what :meth:`decode_all` wants with the first part of a recording."""
+        return self._engine.sessions()
+
+    def stream(self, frames: FrameBatch | Iterable[FrameBatch], chunk: int = CHUNK) -> Iterator[Decoded]:
+        """:meth:`decode_all`, at most ``chunk`` frames at a time: of one batch, or of an opened log, of any length."""
+        sessions = self.sessions()
+        batches = (frames,) if isinstance(frames, FrameBatch) else frames
+        for part, is_last in _with_last(b[i : i + chunk] for b in batches for i in range(0, len(b), chunk)):
+            yield self.decode_all(part, sessions, is_last)
 
     def _texts(self, frames: FrameBatch, explained: Explained) -> tuple[Text, ...]:
         """In order of time."""

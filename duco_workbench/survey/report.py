@@ -16,7 +16,6 @@ from .census import Bus, Census, Ids, hex_of
 from .explain import Index, Proposal, Share, indexes, propose, share
 from .guesses import checksums, counters
 from .reading import Recording
-from .sessions import whole_sessions
 from .traffic import Traffic
 
 FD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48)
@@ -125,10 +124,11 @@ def survey_recording(
         on_progress: is told the share of bytes read (0..1) and the frames so far, once a chunk.
     """
     begin, census, traffic = time.perf_counter(), Census(), Traffic()
-    for batch in whole_sessions(batch for _, batch in recording):
+    for _, batch in recording:
         census.add(batch)
         traffic.add(batch)
         on_progress(recording.progress(), census.frames)
+    traffic.end()
     return _Findings(census, traffic, databases).survey(recording, time.perf_counter() - begin)
 
 
@@ -151,7 +151,7 @@ class _Findings:
             buses=[self.buses[number] for number in self.used],
             ids=list(self.lines(best)),
             senders=self.senders(),
-            sessions=dict(self.traffic.sessions),
+            sessions=dict(self.traffic.outcomes),
             long_messages=[
                 LongLine(*key, seen.count, (seen.shortest, seen.longest))
                 for key, seen in sorted(self.traffic.long.items())

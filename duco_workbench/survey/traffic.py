@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..j1939 import DM1
 from ..j1939.address_claims import Name, claims
 from ..j1939.dm1 import dtcs_of
-from ..j1939.transport import reassemble
+from ..j1939.transport import Sessions
 from ..model import FrameBatch
 
 
@@ -33,16 +33,16 @@ class Code:
 
 @dataclass(slots=True)
 class Traffic:
-    """Add batches that cut no transport session."""
+    """Add the batches of a recording, then say that it has ended; ``outcomes`` is how its transport sessions did."""
 
-    sessions: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     long: dict[tuple[str, int, int, int], LongMessages] = field(default_factory=dict)  # bus, PGN, sender, destination
     codes: dict[tuple[str, int, int], Code] = field(default_factory=dict)  # source, SPN, FMI
     names: dict[tuple[str, int], Name] = field(default_factory=dict)  # bus, address: who claimed it last
+    _sessions: Sessions = field(default_factory=Sessions)
 
     def add(self, frames: FrameBatch) -> None:
-        messages, outcomes = reassemble(frames)
-        self.sessions.update(outcomes)
+        messages = [message for _, message in self._sessions.read(frames)]
         for m in messages:
             key = (frames.channels[m.channel], m.pgn, m.source, m.destination)
             seen = self.long.setdefault(key, LongMessages())
@@ -53,3 +53,7 @@ class Traffic:
             code.last, code.reports, code.lamps = dtc.ts, code.reports + 1, dtc.lamps
         for claim in claims(frames)[0]:
             self.names[claim.bus, claim.address] = claim.name
+
+    def end(self) -> None:
+        self._sessions.give_up()
+        self.outcomes = self._sessions.counted()

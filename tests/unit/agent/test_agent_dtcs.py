@@ -8,10 +8,13 @@ import pytest
 from agent_frames import T, batch
 
 from agent.drafts import Draft
-from agent.dtcs import MOST_OPEN, Conversations, DtcWatcher
+from agent.dtcs import DtcWatcher
 from duco_workbench import wire
 from duco_workbench.j1939.dm1 import dtcs
+from duco_workbench.j1939.transport import Sessions
 from duco_workbench.model import SECOND, FrameBatch
+
+MOST_OPEN = 1024  # bytes kept of what is not complete
 
 Row = tuple[int, int, bytes]
 
@@ -104,7 +107,7 @@ def test_broadcasts_of_several_senders_frame_by_frame() -> None:
     drafts = [d for row in rows for d in watcher.on_frames(batch(row))]
     assert {t[1]: len(t[2]) for t in told(drafts)} == {"can0:01": 3, "can0:02": 2, "can0:03": 0}
     assert len(drafts) == 3  # the second of sender 1 says nothing new
-    assert not watcher._conversations._open  # nothing is kept of what is complete
+    assert not watcher._sessions._open  # nothing is kept of what is complete
 
 
 def test_a_session_to_one_receiver_with_its_handshakes() -> None:
@@ -132,18 +135,18 @@ def test_a_session_that_falls_silent_is_given_up() -> None:
 @pytest.mark.parametrize("cut", range(1, 6))
 def test_a_message_is_given_once_whatever_follows_it_in_its_batch(cut: int) -> None:
     rows = [*bam(THREE), *bam(RED + code(7, 7) + code(8, 8), SECOND)]
-    conversations = Conversations()
-    found = conversations.add(batch(*rows[:cut])) + [m for row in rows[cut:] for m in conversations.add(batch(row))]
+    sessions = Sessions()
+    found = sessions.read(batch(*rows[:cut])) + [m for row in rows[cut:] for m in sessions.read(batch(row))]
     assert [m.data for _, m in found] == [THREE, RED + code(7, 7) + code(8, 8)]
 
 
 def test_a_receiver_that_asks_to_wait_for_ever_is_not_hoarded() -> None:
-    conversations = Conversations()
-    conversations.add(batch((0, 0x9CECF900, bytes([16, 14, 0, 2, 255, 0xCA, 0xFE, 0]))))
+    sessions = Sessions()
+    sessions.read(batch((0, 0x9CECF900, bytes([16, 14, 0, 2, 255, 0xCA, 0xFE, 0]))))
     hold = bytes([17, 0, 255, 255, 255, 0xCA, 0xFE, 0])
     for i in range(0, 3000, 100):
-        conversations.add(batch(*((i * 1000 + j, 0x9CEC00F9, hold) for j in range(100))))
-    assert sum(map(len, conversations._open.values())) <= MOST_OPEN
+        sessions.read(batch(*((i * 1000 + j, 0x9CEC00F9, hold) for j in range(100))))
+    assert sum(len(session.data) for session in sessions._open.values()) <= MOST_OPEN
 
 
 def test_the_decoder_reads_the_same_codes_of_the_same_time_and_lamps() -> None:
@@ -177,4 +180,4 @@ def test_noise_is_borne_and_not_hoarded() -> None:
         rows = [(i * 1000 + j, int(n), random.integers(0, 256, 8, np.uint8).tobytes()) for j, n in enumerate(ids)]
         for draft in watcher.on_frames(batch(*rows)):
             assert msgspec.convert(msgspec.to_builtins(draft.payload), wire.Dtcs) == draft.payload
-    assert sum(map(len, watcher._conversations._open.values())) <= 3 * MOST_OPEN
+    assert sum(len(session.data) for session in watcher._sessions._open.values()) <= 3 * MOST_OPEN

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from can_rows import batch
 
 from duco_workbench import j1939
+from duco_workbench.j1939.messages import rows_of
 from duco_workbench.parsing import Message, Signal
 from duco_workbench.parsing.texts import read_texts, text_fields
 
@@ -24,8 +26,8 @@ def test_transport_frames_are_extended_data_frames() -> None:
 
 
 def test_single_frames_of_a_group_at_any_priority() -> None:
-    ids = np.array([0x98FECA00, 0x80FECAFF, 0x18FECA00, 0x98FECB00, 0xD8FECA00, 0x99FECA00], np.uint32)
-    assert j1939.single_frame_rows(ids, j1939.DM1).tolist() == [0, 1]
+    ids = [0x98FECA00, 0x80FECAFF, 0x18FECA00, 0x98FECB00, 0xD8FECA00, 0x99FECA00]
+    assert rows_of(batch([(0, number, bytes(8)) for number in ids]), [j1939.DM1]).tolist() == [0, 1]
 
 
 def message(*signals: Signal, is_j1939: bool = True) -> Message:
