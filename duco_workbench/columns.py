@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from . import arrow
 from .model import STATUS_NAMES, Dtc, Record
 
 if TYPE_CHECKING:
@@ -114,6 +114,19 @@ class Samples:
             self._ts = self._runs.ts()
         return self._ts
 
+    @property
+    def runs(self) -> Runs:
+        """Where each series is; rows are in order of series, as a decoder gives them."""
+        if self._runs is not None:
+            return self._runs
+        starts = np.searchsorted(self.series, np.arange(len(self.signals) + 1))
+        return Runs(starts, starts[:-1], self.ts)
+
+    def named(self, names: tuple[str, ...]) -> pa.DictionaryArray:
+        """Names of the series -> of the rows."""
+        known = arrow.names_of(names)
+        return arrow.named(self._each(known.codes), known.dictionary)
+
     def _each(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
         """A number of each series -> one of every row."""
         if self._runs is not None:
@@ -138,6 +151,22 @@ class Samples:
             self.machines,
         )
 
+    def only(self, wanted: NDArray[np.bool_]) -> Self:
+        """The wanted ones of the ``k`` series; rows are in order of series."""
+        runs, chosen = self.runs, np.flatnonzero(wanted).tolist()
+        starts = np.concatenate([[0], np.cumsum(runs.counts[wanted])])
+        rows = np.repeat(wanted, runs.counts)
+        return type(self).of_runs(
+            _picked(self.signals, chosen),
+            _picked(self.sources, chosen),
+            _picked(self.units, chosen),
+            runs._replace(starts=starts, at=runs.at[wanted]),
+            self.value[rows],
+            self.status[rows],
+            None if self.integers is None else self.integers[rows],
+            _picked(self.machines, chosen) if self.machines else (),
+        )
+
     @classmethod
     def empty(cls) -> Self:
         return cls(
@@ -146,71 +175,65 @@ class Samples:
 
     @classmethod
     def concat(cls, parts: Sequence[Samples]) -> Self:
-        """All rows in the order given; equal (signal, source) become one series."""
+        """All rows in the order given; equal (signal, source, machine) become one series."""
         parts = [p for p in parts if p.signals]
         if not parts:
             return cls.empty()
-        table: dict[tuple[str, str], int] = {}
+        table: dict[tuple[str, str, str], int] = {}
         units: list[str] = []
         codes = []
         for p in parts:
             code = np.empty(len(p.signals), np.int32)
-            for i, key in enumerate(zip(p.signals, p.sources, strict=True)):
+            machines = p.machines or ("",) * len(p.signals)
+            for i, key in enumerate(zip(p.signals, p.sources, machines, strict=True)):
                 if key not in table:
                     table[key] = len(table)
                     units.append(p.units[i])
                 code[i] = table[key]
-            codes.append(code[p.series])
+            codes.append(p._each(code))
+        signals, sources, machines = zip(*table, strict=True)
         return cls(
-            tuple(signal for signal, _ in table),
-            tuple(source for _, source in table),
+            signals,
+            sources,
             tuple(units),
             np.concatenate(codes),
             np.concatenate([p.ts for p in parts]),
             np.concatenate([p.value for p in parts]),
             np.concatenate([p.status for p in parts]),
             _integers(parts),
+            machines if any(machines) else (),
         )
 
     def to_arrow(self) -> pa.Table:
         """Columns signal, source, status (dictionaries without repeats), ts (timestamp[us, UTC]), value; and machine
         (dictionary) where there are several."""
         columns = [
-            self._named(self.signals),
-            self._named(self.sources),
-            pa.array(self.ts).view(_TIMESTAMP),
-            pa.array(self.value),
-            pa.DictionaryArray.from_arrays(
-                pa.array(self.status.view(np.int8)), _dictionary(STATUS_NAMES)[0], safe=False
-            ),
+            self.named(self.signals),
+            self.named(self.sources),
+            arrow.numbers(self.ts, _TIMESTAMP),
+            arrow.numbers(self.value, _SCHEMA.field("value").type),
+            arrow.named(self.status.view(np.int8), arrow.names_of(STATUS_NAMES).dictionary),
         ]
         if self.machines:
-            return pa.table([*columns, self._named(self.machines)], [*_SCHEMA.names, "machine"])
+            return pa.table([*columns, self.named(self.machines)], [*_SCHEMA.names, "machine"])
         return pa.Table.from_arrays(columns, schema=_SCHEMA)
-
-    def _named(self, names: tuple[str, ...]) -> pa.DictionaryArray:
-        """Names of the series -> of the rows."""
-        dictionary, codes = _dictionary(names)
-        return pa.DictionaryArray.from_arrays(pa.array(self._each(codes)), dictionary, safe=False)
 
     @classmethod
     def from_arrow(cls, table: pa.Table) -> Self:
         """The inverse of :meth:`to_arrow`; units do not travel."""
-        signals, signal_code = _codes(table["signal"])
-        sources, source_code = _codes(table["source"])
-        pair = signal_code.astype(np.int64) * max(len(sources), 1) + source_code
-        seen = np.zeros(max(len(signals) * len(sources), 1), bool)
-        seen[pair] = True
-        pairs, number = np.flatnonzero(seen), np.cumsum(seen) - 1
+        keys = [_codes(table[name]) for name in ("signal", "source", "machine") if name in table.schema.names]
+        series, number = _series(keys)
+        signals, sources, *machines = (_picked(names, of_key) for (names, _), of_key in zip(keys, series, strict=True))
         _, status = _codes(table["status"])
         return cls(
-            tuple(signals[p // len(sources)] for p in pairs),
-            tuple(sources[p % len(sources)] for p in pairs),
-            ("",) * len(pairs),
-            number[pair].astype(np.int32),
+            signals,
+            sources,
+            ("",) * len(signals),
+            number,
             table["ts"].cast(pa.int64()).to_numpy(),
             table["value"].to_numpy(),
             status.astype(np.uint8),
+            machines=machines[0] if machines else (),
         )
 
     def to_pandas(self) -> pd.DataFrame:
@@ -240,11 +263,18 @@ def _integers(parts: Sequence[Samples]) -> NDArray[np.int64] | None:
     return np.concatenate([np.zeros(len(p), np.int64) if p.integers is None else p.integers for p in parts])
 
 
-@lru_cache(maxsize=256)
-def _dictionary(names: tuple[str, ...]) -> tuple[pa.Array, NDArray[np.int32]]:
-    """The names without repeats, and the number of each. Batch after batch has the same ones."""
-    table = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return pa.array(list(table), pa.string()), np.array([table[name] for name in names], np.int32)
+def _picked(names: Sequence[str], which: list[int]) -> tuple[str, ...]:
+    return tuple(names[i] for i in which)
+
+
+def _series(keys: Sequence[tuple[list[str], NDArray[Any]]]) -> tuple[list[list[int]], NDArray[np.int32]]:
+    """Of columns of (names, codes of the rows): the codes of all series there are, by column; each row's series."""
+    sizes = [max(len(names), 1) for names, _ in keys]
+    row = np.ravel_multi_index([codes for _, codes in keys], sizes)
+    seen = np.zeros(np.prod(sizes), bool)
+    seen[row] = True
+    number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+    return [codes.tolist() for codes in np.unravel_index(np.flatnonzero(seen), sizes)], number[row]
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
@@ -255,8 +285,8 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
 _TIMESTAMP = pa.timestamp("us", "UTC")
 _SCHEMA = pa.schema(
     {
-        "signal": pa.dictionary(pa.int32(), pa.string()),
-        "source": pa.dictionary(pa.int32(), pa.string()),
+        "signal": arrow.NAMES,
+        "source": arrow.NAMES,
         "ts": _TIMESTAMP,
         "value": pa.float64(),
         "status": pa.dictionary(pa.int8(), pa.string()),
@@ -272,6 +302,7 @@ class Text:
     signal: str
     source: str
     text: str
+    machine: str = ""  # where it came from a batch of several
 
 
 @dataclass(frozen=True, slots=True)

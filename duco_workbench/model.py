@@ -94,6 +94,14 @@ class FrameBatch:
         wanted = self.channels.index(channel) if channel in self.channels else -1
         return self[np.flatnonzero(self.channel == wanted)]  # a third of what a mask costs
 
+    def machine_of(self, rows: Any) -> NDArray[np.uint16]:
+        """Index into ``machines`` of each of these rows, 0 where the batch names none."""
+        return np.zeros(len(rows), np.uint16) if self.machine is None else self.machine[rows]
+
+    def machine_name(self, index: int) -> str:
+        """ "" where the batch names none."""
+        return self.machines[index] if self.machines else ""
+
     def data_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Those of ``rows`` whose flags say neither remote nor error."""
         data: NDArray[Any] = rows[self.flags[rows] & np.uint8(Flag.REMOTE | Flag.ERROR) == 0]
@@ -234,6 +242,7 @@ class Dtc:
     oc: int | None
     cm: int
     lamps: str = ""
+    machine: str = ""  # where it came from a batch of several
 
 
 @dataclass(frozen=True, slots=True)

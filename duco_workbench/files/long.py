@@ -7,19 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from .. import arrow
 from ..columns import Samples
 from ..model import STATUS_NAMES
-from . import arrow
-from .runs import Runs
 
-NAMES = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
         pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
-        pa.field("signal", NAMES, nullable=False),
-        pa.field("source", NAMES, nullable=False),
+        pa.field("signal", arrow.NAMES, nullable=False),
+        pa.field("source", arrow.NAMES, nullable=False),
         pa.field("value", pa.float64()),
-        pa.field("unit", NAMES, nullable=False),
+        pa.field("unit", arrow.NAMES, nullable=False),
         pa.field("status", pa.dictionary(pa.int8(), pa.string()), nullable=False),
     ]
 )
@@ -51,21 +49,13 @@ class Rows:
 
 def table(samples: Samples) -> pa.Table:
     """A table of :data:`SCHEMA`."""
-    runs = Runs.of(samples)
     is_number = samples.value == samples.value  # NaN is not
     columns = [
         arrow.numbers(samples.ts, SCHEMA.field("ts").type),
-        _names(samples.signals, runs),
-        _names(samples.sources, runs),
+        samples.named(samples.signals),
+        samples.named(samples.sources),
         arrow.numbers(samples.value, pa.float64(), None if is_number.all() else is_number),
-        _names(samples.units, runs),
-        arrow.names(samples.status.view(np.int8), STATUS_NAMES),
+        samples.named(samples.units),
+        arrow.named(samples.status.view(np.int8), arrow.names_of(STATUS_NAMES).dictionary),
     ]
     return pa.table(columns, schema=SCHEMA)
-
-
-def _names(of_series: tuple[str, ...], runs: Runs) -> pa.DictionaryArray:
-    """A name for each row; repeating is several times faster than looking up each row."""
-    number = {name: i for i, name in enumerate(dict.fromkeys(of_series))}
-    codes = np.array([number[name] for name in of_series], np.int32)
-    return arrow.names(np.repeat(codes[runs.series], runs.ends - runs.starts), list(number))

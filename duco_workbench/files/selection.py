@@ -59,16 +59,4 @@ class Selection:
         """Without the rows of the multiplexers that only had to be decoded."""
         if self._names is None or all(map(self.has, samples.signals)):
             return samples
-        wanted = np.array([self.has(name) for name in samples.signals], bool)
-        kept = samples[wanted[samples.series]]
-        number = np.cumsum(wanted, dtype=np.int32) - np.int32(1)
-        rows = np.flatnonzero(wanted).tolist()
-        return Samples(
-            tuple(samples.signals[i] for i in rows),
-            tuple(samples.sources[i] for i in rows),
-            tuple(samples.units[i] for i in rows),
-            number[kept.series],
-            kept.ts,
-            kept.value,
-            kept.status,
-        )
+        return samples.only(np.array([self.has(name) for name in samples.signals], bool))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..columns import Samples, Text
 from ..j1939.transport import OUTCOMES
-from ..model import Dtc, FrameBatch, Status
+from ..jit import kernel
+from ..model import STATUS_NAMES, Dtc, FrameBatch, Status
 from ..parsing import Decoded
 from ..survey.census import Bus, Census, Ids
-from .runs import Runs
 
 
 @dataclass(slots=True)
@@ -81,12 +84,21 @@ class Tally:
 
     def add_samples(self, samples: Samples) -> None:
         """Rows in order of series and time, as the decoder gives them."""
-        runs = Runs.of(samples)
-        columns = (runs.series, samples.ts[runs.starts], samples.ts[runs.ends - 1], runs.statuses)
-        for number, first, last, statuses in zip(*(column.tolist() for column in columns), strict=True):
-            key = (samples.signals[number], samples.sources[number])
-            one = self.series.setdefault(key, SeriesCount(first=first))
+        runs, counted = samples.runs, np.zeros((len(samples.signals), len(STATUS_NAMES)), np.int64)
+        _count(runs.starts, samples.status, counted)
+        columns = (runs.times[runs.at], runs.times[runs.at + runs.counts - 1], counted)
+        of_series = zip(samples.signals, samples.sources, *(column.tolist() for column in columns), strict=True)
+        for signal, source, first, last, statuses in of_series:
+            one = self.series.setdefault((signal, source), SeriesCount(first=first))
             one.values, one.last = one.values + sum(statuses), last
             one.not_available += statuses[Status.NOT_AVAILABLE]
             one.error += statuses[Status.ERROR]
             one.out_of_range += statuses[Status.OUT_OF_RANGE]
+
+
+@kernel
+def _count(starts: Any, status: Any, counted: Any) -> None:
+    """Rows of each status, series by series."""
+    for number in range(len(starts) - 1):
+        for row in range(starts[number], starts[number + 1]):
+            counted[number, status[row]] += 1

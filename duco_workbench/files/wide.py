@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .. import arrow
 from ..columns import Samples
 from ..parsing.database import Database
 from ..parsing.texts import text_signals
-from . import arrow
 from .selection import Selection
 
 ENOUGH_ROWS = 1 << 16  # of one message: a table goes out
@@ -44,7 +44,7 @@ class Columns:
 
     def add(self, samples: Samples) -> Iterator[tuple[Key, pa.Table]]:
         """The tables that are large enough; when all together are too large, all of them."""
-        bounds = np.searchsorted(samples.series, np.arange(len(samples.signals) + 1)).tolist()
+        bounds = samples.runs.starts.tolist()
         for key, series in _by_sender(samples).items():
             part = _table(samples, key.source, series, bounds, self._schemas[key.message])
             self._waiting[key].append(part)
@@ -74,7 +74,7 @@ def _schemas(databases: Iterable[Database], selection: Selection) -> dict[str, p
             name = signal.name if seen[signal.name] == 1 else f"{signal.name}#{seen[signal.name]}"
             if selection.has(f"{message.name}.{signal.name}"):
                 units[message.name].setdefault(name, signal.unit)
-    fixed = [pa.field("ts", pa.timestamp("us", "UTC")), pa.field("source", pa.dictionary(pa.int32(), pa.string()))]
+    fixed = [pa.field("ts", pa.timestamp("us", "UTC")), pa.field("source", arrow.NAMES)]
     return {
         message: pa.schema(
             fixed + [pa.field(name, pa.float64(), metadata={"unit": unit}) for name, unit in columns.items()]
@@ -97,7 +97,10 @@ def _table(samples: Samples, source: str, series: list[int], bounds: list[int], 
     columns = {}
     for (name, span), at in zip(spans.items(), rows, strict=True):
         columns[name] = samples.value[span].copy() if at is None else _spread(samples.value[span], at, len(ts))
-    arrays = [arrow.numbers(ts, schema.field("ts").type), arrow.names(np.zeros(len(ts), np.int32), [source])]
+    arrays = [
+        arrow.numbers(ts, schema.field("ts").type),
+        arrow.named(np.zeros(len(ts), np.int32), arrow.strings([source])),
+    ]
     for name in schema.names[2:]:
         values = columns.get(name)
         if values is None:

@@ -19,6 +19,7 @@ sender it does not name is read by method 3, and its set ``cm`` is kept as the s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from ..model import Dtc, FrameBatch
@@ -57,7 +58,9 @@ def dtcs_of(
     found = []
     for m in messages_of(frames, long, pgns):
         source = ids.source_name(frames.channels[m.channel], m.source)
-        found += read(m.ts, source, m.data, methods.get(source, 3))
+        codes = read(m.ts, source, m.data, methods.get(source, 3))
+        machine = frames.machine_name(m.machine)
+        found += [replace(code, machine=machine) for code in codes] if machine else codes
     return found
 
 

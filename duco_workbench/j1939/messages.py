@@ -34,19 +34,22 @@ def messages_of(frames: FrameBatch, long: Iterable[LongMessage], pgns: Collectio
         long: what :func:`~.transport.reassemble` made of the same batch.
     """
     rows = rows_of(frames, pgns)
-    columns = (frames.ts, frames.channel, frames.arbitration_id, frames.dlc)
+    columns = (
+        *(c[rows] for c in (frames.ts, frames.channel, frames.arbitration_id, frames.dlc)),
+        frames.machine_of(rows),
+    )
     found = [
-        _single(ts, channel, number, frames.data[row, :dlc].tobytes())
-        for row, ts, channel, number, dlc in zip(rows.tolist(), *(c[rows].tolist() for c in columns), strict=True)
+        _single(ts, channel, number, frames.data[row, :dlc].tobytes(), machine)
+        for row, ts, channel, number, dlc, machine in zip(rows.tolist(), *(c.tolist() for c in columns), strict=True)
     ]
     found += [m for m in long if m.pgn in pgns]
     return sorted(found, key=lambda m: m.ts)
 
 
-def _single(ts: int, channel: int, number: int, data: bytes) -> LongMessage:
+def _single(ts: int, channel: int, number: int, data: bytes, machine: int) -> LongMessage:
     pgn = ids.pgn_of(number)
     destination = ids.GLOBAL if pgn & 0xFF00 >= _PDU2 else number >> 8 & 0xFF
-    return LongMessage(ts, channel, pgn, number & 0xFF, destination, data)
+    return LongMessage(ts, channel, pgn, number & 0xFF, destination, data, machine)
 
 
 @lru_cache(maxsize=16)

@@ -10,7 +10,6 @@ frame; it is given up on an abort, a packet out of order, a new session in its p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,6 +44,7 @@ class LongMessage(NamedTuple):
         channel: index into the batch's ``channels``.
         pgn, source, destination: of the session; ``destination`` is 255 for a broadcast.
         data: 9 to 1785 bytes.
+        machine: index into the batch's ``machines``.
     """
 
     ts: int
@@ -53,6 +53,7 @@ class LongMessage(NamedTuple):
     source: int
     destination: int
     data: bytes
+    machine: int = 0
 
     @property
     def arbitration_id(self) -> int:
@@ -70,7 +71,7 @@ class _Session:
     packet: int = 1  # expected next
 
 
-Key = tuple[Hashable, int, int]  # bus, sender, destination
+Key = tuple[tuple[str, str], int, int]  # bus (machine, channel), sender, destination
 
 
 def reassemble(frames: FrameBatch, rows: NDArray[np.intp] | None = None) -> tuple[list[LongMessage], Counter[str]]:
@@ -93,29 +94,31 @@ class Sessions:
         self._open: dict[Key, _Session] = {}
         self._counts: Counter[str] = Counter()
 
-    def read(
-        self, frames: FrameBatch, rows: NDArray[Any] | None = None, buses: Sequence[Hashable] | None = None
-    ) -> list[tuple[int, LongMessage]]:
+    def read(self, frames: FrameBatch, rows: NDArray[Any] | None = None) -> list[tuple[int, LongMessage]]:
         """The messages completed in a batch, in order, each with the row that completed it.
 
         Args:
             frames: in order of time on each bus.
             rows: (n) its TP frames, where they are known already.
-            buses: (n) on which bus each of them was seen, where ``frames.channels`` does not tell buses apart.
         """
         rows = frames.data_rows(ids.transport_rows(frames.arbitration_id) if rows is None else rows)
-        if buses is None:
-            buses = [frames.channels[channel] for channel in frames.channel[rows].tolist()]
         found = []
         data = frames.data[rows, :8].tobytes()
-        columns = (rows, frames.ts[rows], frames.channel[rows], frames.arbitration_id[rows], frames.dlc[rows])
-        for i, (row, ts, channel, number, dlc) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        columns = (
+            *(c[rows] for c in (frames.ts, frames.channel, frames.arbitration_id, frames.dlc)),
+            frames.machine_of(rows),
+        )
+        for i, (row, ts, channel, number, dlc, machine) in enumerate(
+            zip(rows.tolist(), *(c.tolist() for c in columns), strict=True)
+        ):
             body = data[8 * i : 8 * i + min(dlc, 8)]
-            key = (buses[i], number & 0xFF, (number >> 8) & 0xFF)
+            bus = (frames.machine_name(machine), frames.channels[channel])
+            key = (bus, number & 0xFF, (number >> 8) & 0xFF)
             if (number >> 16) & 0xFF == ids.TP_CM >> 8:
                 self._control(ts, key, body)
             elif done := self._packet(ts, key, body):
-                found.append((row, LongMessage(ts, channel, done.pgn, key[1], key[2], bytes(done.data[: done.size]))))
+                body = bytes(done.data[: done.size])
+                found.append((row, LongMessage(ts, channel, done.pgn, key[1], key[2], body, machine)))
         return found
 
     def give_up(self) -> None:

@@ -171,8 +171,9 @@ def _long_messages(frames: FrameBatch, long: Long) -> list[LongMessage]:
         long.destination,
         8 * long.at,
         long.lengths,
+        frames.machine_of(rows),
     )
     return [
-        LongMessage(ts, channel, pgn, source, destination, data[at : at + size].tobytes())
-        for ts, channel, pgn, source, destination, at, size in zip(*(c.tolist() for c in columns), strict=True)
+        LongMessage(ts, channel, pgn, source, destination, data[at : at + size].tobytes(), machine)
+        for ts, channel, pgn, source, destination, at, size, machine in zip(*(c.tolist() for c in columns), strict=True)
     ]

@@ -117,8 +117,12 @@ class Decoder:
         """In order of time."""
         n, long = len(frames), explained.long
         found = [(long[i - n] if i >= n else _as_message(frames, i), message) for i, message in explained.texts]
+
+        def source_of(m: LongMessage) -> str:
+            return j1939.source_name(frames.channels[m.channel], m.source)
+
         return tuple(
-            Text(m.ts, signal, j1939.source_name(frames.channels[m.channel], m.source), text)
+            Text(m.ts, signal, source_of(m), text, frames.machine_name(m.machine))
             for m, message in sorted(found, key=lambda pair: pair[0].ts)
             for signal, text in read_texts(self._plan.texts[message], m.data)
         )
@@ -154,7 +158,8 @@ def _with_last(parts: Iterable[FrameBatch]) -> Iterator[tuple[FrameBatch, bool]]
 def _as_message(frames: FrameBatch, i: int) -> LongMessage:
     """A frame, as if it had come in packets."""
     source, data = int(frames.arbitration_id[i]) & 0xFF, frames.data[i, : frames.dlc[i]].tobytes()
-    return LongMessage(int(frames.ts[i]), int(frames.channel[i]), 0, source, j1939.GLOBAL, data)
+    machine = int(frames.machine_of([i])[0])
+    return LongMessage(int(frames.ts[i]), int(frames.channel[i]), 0, source, j1939.GLOBAL, data, machine)
 
 
 def warm_up() -> None:

@@ -19,9 +19,10 @@ def _repeat(starts: Any, numbers: Any, rows: Any) -> None:
 
 @kernel
 def _times(starts: Any, at: Any, times: Any, rows: Any) -> None:
-    for j in range(at.size):
-        n = starts[j + 1] - starts[j]
-        rows[starts[j] : starts[j] + n] = times[at[j] : at[j] + n]
+    for j in range(at.size):  # a slice would cost more than the few rows of most series
+        to, begin, n = np.uint64(starts[j]), np.uint64(at[j]), np.uint64(starts[j + 1] - starts[j])
+        for i in range(n):
+            rows[to + i] = times[begin + i]
 
 
 class CompiledRuns(Runs):

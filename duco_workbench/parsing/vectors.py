@@ -61,7 +61,7 @@ class Vectorised:
         keys, number = vector_ids.distinct(vector_ids.key_of(bus, f.flags, f.ids))
         ids = vector_ids.identify(t, *vector_ids.parts_of(keys))
         of_sessions = np.flatnonzero(ids.is_transport[number]) if len(number) else number
-        done = sessions.read(frames, of_sessions, [buses[b] for b in bus[of_sessions].tolist()])
+        done = sessions.read(frames, of_sessions)
         if is_last:
             sessions.give_up()
         rows = rows_of(t, f, bus, ids, number, done)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import duco_workbench
+from duco_workbench import parsing
 from duco_workbench.errors import ConfigError, DataError
 from duco_workbench.model import EXTENDED, Flag, FrameBatch
 from duco_workbench.parsing import Decoder, load_text, warm_up
@@ -377,6 +379,28 @@ def test_a_short_text_comes_in_one_frame() -> None:
         ("CI.Model", "can0:11", "OM47"),
     ]
     assert Decoder(load_text(J1939)).decode_all(one(b"\xff" * 8, 0x98FEEB11)).texts == ()
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "numpy"])
+def test_sessions_texts_and_codes_are_their_machines(compiled: bool) -> None:
+    """Two machines send the same at the same time, by sessions and in single frames."""
+    dm1, vin = bytes([4, 0xFF, 100, 0, 3, 2, 110, 0, 4, 1]), b"5GZCZ43D13S812715*"
+    rows = [
+        *bam(0, 0x21, 0xFECA, dm1),
+        *bam(10, 5, 0xFEEC, vin),
+        (20, 0, 0x98FECA05, dm1[:6]),
+        (30, 0, 0x98FEEB05, b"ABC*"),
+    ]
+    both = batch([row for row in rows for _ in range(2)])
+    frames = replace(both, machine=np.arange(len(both), dtype=np.uint16) % 2, machines=("m1", "m2"))
+    decoded = Decoder(load_text(J1939), compiled=compiled).decode_all(frames)
+    alone = Decoder(load_text(J1939), compiled=compiled).decode_all(batch(rows))
+    assert len(alone.dtcs) == 3
+    assert len(alone.texts) > 1
+    for machine in frames.machines:
+        assert [replace(d, machine="") for d in decoded.dtcs if d.machine == machine] == list(alone.dtcs)
+        assert tuple(replace(t, machine="") for t in decoded.texts if t.machine == machine) == alone.texts
+    assert parsing.dtcs(frames) == list(decoded.dtcs)
 
 
 def bam(ts: int, source: int, pgn: int, body: bytes) -> list[tuple[int, int, int, bytes]]:
