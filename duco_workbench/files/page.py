@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
-from ..survey.words import instant, percent, plain_table, span
+from ..survey.words import instant, percent, plain_table, print_table, shares, span
 from .summary import Summary
 
 
@@ -41,11 +40,10 @@ def _shares(s: Summary, console: Console) -> None:
     table = plain_table("log", "bus", "frames>", "database", "explained>", "by id>", "by PGN>", "ids>")
     for line in s.logs:
         for share in line.databases:
-            shares = (percent(share.total), percent(share.exact), percent(share.j1939))
-            table.add_row(line.log, line.bus, f"{line.frames:,}", share.database, *shares, str(share.ids))
+            table.add_row(line.log, line.bus, f"{line.frames:,}", share.database, *shares(share), str(share.ids))
         if not line.databases:
             table.add_row(line.log, line.bus, f"{line.frames:,}", "none", percent(0), percent(0), percent(0), "0")
-    _print(table, "Explained by each database", console)
+    print_table(table, "Explained by each database", console)
 
 
 def _messages(s: Summary, console: Console) -> None:
@@ -53,14 +51,14 @@ def _messages(s: Summary, console: Console) -> None:
     for m in s.messages:
         counts = (str(m.senders), f"{m.frames:,}", f"{m.rate:,.2f}", f"{m.values:,}", percent(m.not_available))
         table.add_row(m.message, m.bus, *counts)
-    _print(table, "Messages", console)
+    print_table(table, "Messages", console)
 
 
 def _unknown(s: Summary, console: Console) -> None:
     table = plain_table("bus", "id", "frames>", "of all>")
     for u in s.most_unknown:
         table.add_row(u.bus, u.id, f"{u.frames:,}", percent(u.frames, s.frames))
-    _print(table, f"Unknown ids: {s.unknown_ids:,}, the most frequent", console)
+    print_table(table, f"Unknown ids: {s.unknown_ids:,}, the most frequent", console)
 
 
 def _codes(s: Summary, console: Console) -> None:
@@ -68,26 +66,20 @@ def _codes(s: Summary, console: Console) -> None:
     for d in s.dtcs:
         numbers = (str(d.spn), str(d.fmi), f"{d.count:,}")
         table.add_row(d.source, *numbers, instant(d.first), instant(d.last), d.lamps)
-    _print(table, "Active trouble codes (DM1)", console)
+    print_table(table, "Active trouble codes (DM1)", console)
 
 
 def _texts(s: Summary, console: Console) -> None:
     table = plain_table("signal", "source", "text", "first")
     for t in s.texts:
         table.add_row(t.signal, t.source, t.text, instant(t.first))
-    _print(table, "Texts", console)
+    print_table(table, "Texts", console)
 
 
 def _notes(s: Summary, console: Console) -> None:
     table = plain_table("where", "why")
     for where, why in s.skipped_parts:
         table.add_row(where, why)
-    _print(table, "Parts of the databases that cannot be used", console)
+    print_table(table, "Parts of the databases that cannot be used", console)
     for warning in s.warnings:
         console.print(f"warning: {warning}", markup=False)
-
-
-def _print(table: Table, title: str, console: Console) -> None:
-    if table.row_count:
-        console.print(f"\n{title}", style="bold", markup=False)
-        console.print(table)

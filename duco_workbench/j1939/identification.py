@@ -70,8 +70,12 @@ def texts(pgn: int, data: bytes) -> list[tuple[str, str]]:
         names, data = tuple(f"software_{i}" for i in range(1, count + 1)), data[1:]
     else:
         names = _FIELDS.get(pgn, ())
-    parts = (part.strip(_PADDING).decode("ascii", "replace").strip() for part in data.split(b"*"))
-    return [(name, text) for name, text in zip(names, parts, strict=False) if text]
+    return [(name, text) for name, text in zip(names, ascii_fields(data), strict=False) if text]
+
+
+def ascii_fields(data: bytes) -> list[str]:
+    """The ``*``-ended texts of ``data``; "" for one that is empty or not available."""
+    return [part.strip(_PADDING).decode("ascii", "replace").strip() for part in data.split(b"*")]
 
 
 def identity_changes(seen: Iterable[Identification]) -> list[IdentityChange]:

@@ -15,8 +15,8 @@ _INT64, _UINT32, _UINT16, _UINT8 = map(np.dtype, (np.int64, np.uint32, np.uint16
 _NO_MACHINES = np.empty(0, np.uint16)
 
 
-class Columns(NamedTuple):
-    """The columns of a batch of n frames."""
+class Frames(NamedTuple):
+    """A batch of n frames as engines take it."""
 
     ts: NDArray[np.int64]
     ids: NDArray[np.uint32]
@@ -26,9 +26,11 @@ class Columns(NamedTuple):
     width: int  # words a frame
     channel: NDArray[np.uint8]
     machine: NDArray[np.uint16]  # or of no length, when all are of one
+    channels: int
+    bus_map: NDArray[np.uint64]  # (machines * channels) the engine's own number of each bus
 
 
-def columns_of(frames: FrameBatch) -> Columns:
+def columns_of(frames: FrameBatch, bus_map: NDArray[np.uint64]) -> Frames:
     """The columns of ``frames``, copied only where they are strided, unaligned or read-only.
 
     Raises:
@@ -37,7 +39,7 @@ def columns_of(frames: FrameBatch) -> Columns:
     n, data, machine = len(frames.ts), frames.data, frames.machine
     if data.dtype != np.uint8 or data.ndim != 2 or len(data) != n or data.shape[1] not in _WIDTHS:
         raise DataError("bad_frames", f"data is {data.dtype} {data.shape}, expected uint8 ({n}, 8) or ({n}, 64)")
-    return Columns(
+    return Frames(
         _column("ts", frames.ts, _INT64, n),
         _column("arbitration_id", frames.arbitration_id, _UINT32, n),
         _column("dlc", frames.dlc, _UINT8, n),
@@ -46,6 +48,8 @@ def columns_of(frames: FrameBatch) -> Columns:
         data.shape[1] // 8,
         _column("channel", frames.channel, _UINT8, n),
         _NO_MACHINES if machine is None else _column("machine", machine, _UINT16, n),
+        len(frames.channels),
+        bus_map,
     )
 
 

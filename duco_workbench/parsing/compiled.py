@@ -11,9 +11,9 @@ from ..j1939.transport import OUTCOMES, LongMessage
 from ..model import FrameBatch
 from . import batches, kernels, values
 from .buffers import Buffers
-from .checks import bad_bus, bad_length, columns_of
+from .checks import Frames, bad_bus, bad_length, columns_of
 from .engine import Explained
-from .kernels import EMPTY, LEARNED, PIECE, STREAM, Frames, Long, State, Work
+from .kernels import EMPTY, LEARNED, PIECE, STREAM, Long, State, Work
 from .plan import Plan
 from .reassembly import Sessions
 from .runs import CompiledRuns
@@ -53,7 +53,7 @@ class Compiled:
         return Sessions.none()
 
     def decode(self, frames: FrameBatch, sessions: Sessions, is_last: bool) -> Samples:
-        f = Frames(*columns_of(frames), len(frames.channels), self._bus_map(frames))
+        f = columns_of(frames, self._bus_map(frames))
         self._reserve(len(f.ts))
         if self._is_torn:
             self._clear(self._slot_bits)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .. import j1939
+from ..model import EXTENDED
+
 Skipped = list[tuple[str, str]]  # (where, why): the file and line, what stood there and why it was left out
 
 
@@ -81,3 +84,18 @@ class Database:
     messages: tuple[Message, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ""
+
+    def by_id(self) -> dict[int, int]:
+        """Index of the message of each id (bit 31 for extended): what a frame is looked up by first."""
+        return {m.frame_id | (EXTENDED if m.is_extended else 0): i for i, m in enumerate(self.messages)}
+
+    def by_group(self) -> dict[int, int]:
+        """Index of the J1939 message of each parameter group, by :func:`~duco_workbench.j1939.match_key`.
+
+        One whose id names no sender speaks for its parameter group; else the first one of that group does.
+        """
+        groups: dict[int, int] = {}
+        for i in sorted(range(len(self.messages)), key=lambda i: self.messages[i].frame_id & 0xFF != j1939.ANY_SENDER):
+            if self.messages[i].is_j1939:
+                groups.setdefault(j1939.match_key(self.messages[i].frame_id), i)
+        return groups

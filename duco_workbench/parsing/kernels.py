@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit import inlined
+from .checks import Frames as Frames
 
 # The hash table: a slot is two words, key and value, so that nearly every frame reads one line of the nearest cache.
 # An id's value is its piece << 16 | the least length with which it has just that one; FEW means it never has.
@@ -30,21 +31,6 @@ EMPTY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 NONE = -1
 FEW = np.uint64(0xFFFF)
 DATA, REMOTE_OR_ERROR, TRANSPORT_FRAME = range(3)  # kinds of id
-
-
-class Frames(NamedTuple):
-    """Frames as the kernels take them, n rows."""
-
-    ts: NDArray[np.int64]
-    ids: NDArray[np.uint32]
-    lengths: NDArray[np.uint8]
-    flags: NDArray[np.uint8]
-    words: NDArray[np.uint64]  # (n * width) the data as little-endian 64-bit words, frame after frame
-    width: int  # words a frame
-    channel: NDArray[np.uint8]
-    machine: NDArray[np.uint16]  # or of no length, when all are of one
-    channels: int
-    bus_map: NDArray[np.uint64]  # (machines * channels) the decoder's own number of each bus
 
 
 class Long(NamedTuple):

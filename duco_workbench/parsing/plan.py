@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import j1939
-from ..model import EXTENDED
 from .database import Database, Message, Signal
 from .texts import TextField, text_fields, text_signals
 from .validity import thresholds
@@ -110,7 +109,7 @@ def compile_plan(database: Database, validity: bool = True, keeps_unknown: bool 
     builder = _Builder(validity, keeps_unknown)
     for message in database.messages:
         builder.add(message)
-    return builder.plan(database.messages)
+    return builder.plan(database)
 
 
 @dataclass(slots=True)
@@ -197,14 +196,8 @@ class _Builder:
             *(limits or (0, 0, 0)),
         )
 
-    def plan(self, messages: tuple[Message, ...]) -> Plan:
-        exact = {m.frame_id | (EXTENDED if m.is_extended else 0): i for i, m in enumerate(messages)}
-        by_group: dict[int, int] = {}
-        # A message whose id names no sender speaks for its parameter group; else the first one of that group does.
-        order = sorted(range(len(messages)), key=lambda i: messages[i].frame_id & 0xFF != j1939.ANY_SENDER)
-        for i in order:
-            if messages[i].is_j1939:
-                by_group.setdefault(j1939.match_key(messages[i].frame_id), i)
+    def plan(self, database: Database) -> Plan:
+        by_group = database.by_group()
         sizes = [len(g.names) for g in self.groups.values()]
         firsts = [sum(sizes[:i]) for i in range(len(sizes))]
         tables = Tables(
@@ -216,7 +209,7 @@ class _Builder:
             np.array([codec for _, codec in self.branches], np.int32),
             np.array(self.messages, MESSAGE),
             np.array(list(zip(firsts, sizes, strict=True)), GROUP),
-            *_sorted_index(exact),
+            *_sorted_index(database.by_id()),
             *_sorted_index(by_group),
             self.keeps_unknown,
         )

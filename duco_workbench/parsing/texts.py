@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..j1939.identification import ascii_fields
 from .database import Message, Signal
 
 WIDEST_NUMBER = 64  # bits
@@ -64,9 +65,7 @@ def read_texts(fields: Iterable[TextField], data: bytes) -> list[tuple[str, str]
     """(signal, text) of every field that is present; empty and all-FF ("not available") fields are left out."""
     found = []
     for field in fields:
-        parts = data[field.start : field.stop].split(b"*")
-        raw = parts[field.field] if field.field < len(parts) else b""
-        text = raw.strip(b"\x00\xff").decode("ascii", "replace").strip()
-        if text:
-            found.append((field.signal, text))
+        parts = ascii_fields(data[field.start : field.stop])
+        if field.field < len(parts) and parts[field.field]:
+            found.append((field.signal, parts[field.field]))
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..j1939.transport import LongMessage
-from .checks import Columns
+from .checks import Frames
 from .plan import Tables
 from .vector_ids import NONE, Ids, identify
 from .vector_walk import Payloads
@@ -33,7 +33,7 @@ class Rows(NamedTuple):
 
 def rows_of(
     t: Tables,
-    f: Columns,
+    f: Frames,
     bus: NDArray[np.uint64],
     ids: Ids,
     number: NDArray[np.int64],

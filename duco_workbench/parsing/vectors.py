@@ -25,7 +25,7 @@ from ..columns import Samples
 from ..j1939.transport import OUTCOMES, LongMessage, Sessions
 from ..model import FrameBatch
 from . import vector_ids
-from .checks import Columns, bad_bus, bad_length, columns_of
+from .checks import Frames, bad_bus, bad_length, columns_of
 from .engine import Explained
 from .plan import Plan
 from .vector_ids import NONE, Ids
@@ -56,8 +56,9 @@ class Vectorised:
         return Sessions()
 
     def decode(self, frames: FrameBatch, sessions: Sessions, is_last: bool) -> Samples:
-        t, f = self._plan.tables, columns_of(frames)
-        buses, bus = _buses(frames, f)
+        buses, bus_map = _buses(frames)
+        t, f = self._plan.tables, columns_of(frames, bus_map)
+        bus = _bus_of(f)
         keys, number = vector_ids.distinct(vector_ids.key_of(bus, f.flags, f.ids))
         ids = vector_ids.identify(t, *vector_ids.parts_of(keys))
         of_sessions = np.flatnonzero(ids.is_transport[number]) if len(number) else number
@@ -104,22 +105,27 @@ class Vectorised:
         return list(zip(found.tolist(), message[rows.number[found]].tolist(), strict=True))
 
 
-def _buses(frames: FrameBatch, f: Columns) -> tuple[list[_Bus], NDArray[np.uint64]]:
-    """The buses of a batch, and the number there of every frame's.
+def _buses(frames: FrameBatch) -> tuple[list[_Bus], NDArray[np.uint64]]:
+    """The buses of a batch, and the number there of each (machine, channel)."""
+    names = [(machine, channel) for machine in frames.machines or ("",) for channel in frames.channels]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return list(numbers), np.array([numbers[name] for name in names], np.uint64)
+
+
+def _bus_of(f: Frames) -> NDArray[np.uint64]:
+    """The number of every frame's bus.
 
     Raises:
         DataError: ``bad_frames``, when a frame names none of them, or is longer than its data.
     """
-    names = [(machine, channel) for machine in frames.machines or ("",) for channel in frames.channels]
     at = f.channel.astype(np.int64)
     if len(at) and f.lengths.max() > 8 * f.width:
         raise bad_length(f.width)
     if len(f.machine):
-        at += f.machine.astype(np.int64) * len(frames.channels)
-    if len(at) and (f.channel.max() >= len(frames.channels) or at.max() >= len(names)):
-        raise bad_bus(len(frames.channels))
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return list(numbers), np.array([numbers[name] for name in names], np.uint64)[at]
+        at += f.machine.astype(np.int64) * f.channels
+    if len(at) and (f.channel.max() >= f.channels or at.max() >= len(f.bus_map)):
+        raise bad_bus(f.channels)
+    return f.bus_map[at]
 
 
 def _counts(rows: Rows, n: int) -> dict[str, int]:

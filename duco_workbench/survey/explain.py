@@ -27,17 +27,12 @@ class Index:
         self.database = database
 
     @cached_property
-    def _exact(self) -> dict[int, Message]:
-        return {m.frame_id | (EXTENDED if m.is_extended else 0): m for m in self.database.messages}
+    def _exact(self) -> dict[int, int]:
+        return self.database.by_id()
 
     @cached_property
-    def _groups(self) -> dict[int, Message]:
-        groups: dict[int, Message] = {}
-        # A message whose id names no sender speaks for its parameter group; else the first one of that group does.
-        for m in sorted(self.database.messages, key=lambda m: m.frame_id & 0xFF != j1939.ANY_SENDER):
-            if m.is_j1939:
-                groups.setdefault(j1939.match_key(m.frame_id), m)
-        return groups
+    def _groups(self) -> dict[int, int]:
+        return self.database.by_group()
 
     @property
     def has_j1939(self) -> bool:
@@ -46,10 +41,10 @@ class Index:
 
     def find(self, arbitration_id: int) -> tuple[Message | None, int]:
         """The message of an id (bit 31 for extended), and how it was found."""
-        if (message := self._exact.get(arbitration_id)) is not None:
-            return message, EXACT
-        if arbitration_id & EXTENDED and (message := self._groups.get(j1939.match_key(arbitration_id))) is not None:
-            return message, GROUP
+        if (number := self._exact.get(arbitration_id)) is not None:
+            return self.database.messages[number], EXACT
+        if arbitration_id & EXTENDED and (number := self._groups.get(j1939.match_key(arbitration_id))) is not None:
+            return self.database.messages[number], GROUP
         return None, UNKNOWN
 
     def how(self, ids: NDArray[np.uint32]) -> NDArray[np.uint8]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from .census import Bus
 from .report import IdLine, Survey
-from .words import instant, percent, plain_table, span
+from .words import instant, percent, plain_table, print_table, shares, span
 
 SHORT = 200  # ids that are listed unless all are wanted
 RATES = (250_000, 500_000, 1_000_000)  # bit/s that buses of machines have
@@ -39,7 +38,7 @@ def _buses(s: Survey, console: Console) -> None:
             f"{bus.remotes:,}",
         )
         table.add_row(bus.name, f"{bus.frames:,}", instant(bus.first), span(bus.last - bus.first), *counts, *_load(bus))
-    _print(table, "Buses", console)
+    print_table(table, "Buses", console)
     for bus in s.buses:
         if bus.unlisted:
             console.print(f"{bus.name}: {bus.unlisted:,} frames of further ids are not listed; there are too many")
@@ -64,7 +63,7 @@ def _ids(s: Survey, console: Console, every_id: bool) -> None:
         lengths = ",".join(map(str, line.lengths))
         timing = (_ms(line.period_ms), _ms(line.jitter_ms))
         table.add_row(line.bus, line.id, *cells, line.name, f"{line.frames:,}", *timing, lengths, bits, guess)
-    _print(table, "Ids", console)
+    print_table(table, "Ids", console)
     if len(shown) < len(s.ids):
         console.print(f"… and {len(s.ids) - len(shown):,} more; --all lists them")
 
@@ -85,7 +84,7 @@ def _senders(s: Survey, console: Console) -> None:
     for line in s.senders:
         claimed = (line.name or "", *("" if v is None else str(v) for v in (line.manufacturer, line.function)))
         table.add_row(line.bus, f"{line.address:02X}", f"{line.frames:,}", f"{line.ids:,}", *claimed)
-    _print(table, "Senders (29-bit ids read as J1939)", console)
+    print_table(table, "Senders (29-bit ids read as J1939)", console)
 
 
 def _long(s: Survey, console: Console) -> None:
@@ -95,7 +94,7 @@ def _long(s: Survey, console: Console) -> None:
         addresses = (f"{m.source:02X}", f"{m.destination:02X}")
         table.add_row(m.bus, str(m.pgn), *addresses, f"{m.count:,}", str(low) if low == high else f"{low}..{high}")
     ended = ", ".join(f"{name.removeprefix('tp_').replace('_', ' ')} {n:,}" for name, n in s.sessions.items())
-    _print(table, f"Transport sessions: {ended}", console)
+    print_table(table, f"Transport sessions: {ended}", console)
 
 
 def _codes(s: Survey, console: Console) -> None:
@@ -103,16 +102,15 @@ def _codes(s: Survey, console: Console) -> None:
     for d in s.dtcs:
         numbers = (str(d.spn), str(d.fmi), f"{d.reports:,}")
         table.add_row(d.source, *numbers, instant(d.first), instant(d.last), d.lamps)
-    _print(table, "Active trouble codes (DM1)", console)
+    print_table(table, "Active trouble codes (DM1)", console)
 
 
 def _shares(s: Survey, console: Console) -> None:
     table = plain_table("bus", "database", "explained>", "by id>", "by PGN>", "ids>")
     for bus in s.shares:
         for share in bus.databases:
-            shares = (percent(share.total), percent(share.exact), percent(share.j1939))
-            table.add_row(bus.bus, share.database, *shares, f"{share.ids:,}")
-    _print(table, "Frames explained by each database", console)
+            table.add_row(bus.bus, share.database, *shares(share), f"{share.ids:,}")
+    print_table(table, "Frames explained by each database", console)
     if not table.row_count:
         return
     console.print("\nProposed", style="bold")
@@ -122,9 +120,3 @@ def _shares(s: Survey, console: Console) -> None:
         console.print(f"  {p.bus}: {names}{rest}")
     if s.options:
         console.print("  " + " ".join(s.options), style="dim")
-
-
-def _print(table: Table, title: str, console: Console) -> None:
-    if table.row_count:
-        console.print(f"\n{title}", style="bold")
-        console.print(table)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.table import Table
 
+from .explain import Share
+
 
 def percent(part: float, whole: float = 1) -> str:
     """``12.3 %``; never 100.0 or 0.0 for what is not quite all or nothing."""
@@ -42,6 +44,18 @@ def plain_table(*columns: str) -> Table:
     for name in columns:
         table.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left", no_wrap=True)
     return table
+
+
+def print_table(table: Table, title: str, console: Console) -> None:
+    """Nothing of a table without rows."""
+    if table.row_count:
+        console.print(f"\n{title}", style="bold", markup=False)
+        console.print(table)
+
+
+def shares(share: Share) -> tuple[str, str, str]:
+    """Explained, by id, by PGN."""
+    return percent(share.total), percent(share.exact), percent(share.j1939)
 
 
 def page() -> Console:
