@@ -5,6 +5,7 @@
     load, load_text -> Database -> Decoder(database).decode(frames) -> Samples
                                                     .decode_all(frames), .stream(log) -> texts, dtcs, counts besides
     read_log, open_log -> FrameBatch       dtcs(frames) -> trouble codes       thin(samples) -> fewer samples
+                                           labels(samples, database) -> names of values
 
 Names resolve on first use, so that whoever only loads a database pays for neither numba nor a log reader.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..j1939.dm1 import dtcs
     from .database import Database, Message, Signal, load, load_text
     from .decoder import Decoded, Decoder, warm_up
+    from .labels import labels
     from .logs import open_log, read_log
     from .thinning import thin
 
@@ -30,6 +32,7 @@ _HOME = {
     "Decoded": ".decoder",
     "Decoder": ".decoder",
     "warm_up": ".decoder",
+    "labels": ".labels",
     "open_log": ".logs",
     "read_log": ".logs",
     "dtcs": "..j1939.dm1",
@@ -43,6 +46,7 @@ __all__ = [
     "Message",
     "Signal",
     "dtcs",
+    "labels",
     "load",
     "load_text",
     "open_log",

@@ -112,6 +112,17 @@ def compile_plan(database: Database, validity: bool = True, keeps_unknown: bool 
     return builder.plan(database)
 
 
+def signals_by_series(database: Database) -> dict[str, list[Signal]]:
+    """The signals whose values become the series of each name; several where they are never in one frame."""
+    found: defaultdict[str, list[Signal]] = defaultdict(list)
+    groups: dict[str, _Group] = {}
+    for message in database.messages:
+        group = groups.setdefault(message.name, _Group(len(groups)))
+        for label, signal in zip(_labels(message, group), message.signals, strict=True):
+            found[group.names[label]].append(signal)
+    return found
+
+
 @dataclass(slots=True)
 class _Group:
     """The messages of one name: a series is found by its label's number here."""

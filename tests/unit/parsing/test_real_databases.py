@@ -20,6 +20,7 @@ import cantools
 import cantools_oracle
 import numpy as np
 import pytest
+from cantools.database.namedsignalvalue import NamedSignalValue
 from dbc_files import PACKAGES, dbc_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from payload_oracle import PayloadOracle, by_index, cantools_message
 
 from duco_workbench.errors import ConfigError
 from duco_workbench.model import EXTENDED, FrameBatch
-from duco_workbench.parsing import Database, Decoder, Message, Signal, load_text
+from duco_workbench.parsing import Database, Decoder, Message, Signal, labels, load_text
 from duco_workbench.parsing.database import _text
 
 NIGHTLY = bool(os.environ.get("DUCO_NIGHTLY"))
@@ -264,3 +265,49 @@ def check_validity(path: str, decoder: Decoder, theirs: Any) -> None:
         assert cantools_oracle.difference(samples_of(decoder.decode(frames)), wanted) == (Counter(), Counter()), path
 
     check()
+
+
+def small_values(database: Database, rows: int, seed: int) -> FrameBatch:
+    """Frames of every message; small values are those that have names."""
+    rng, ids = np.random.default_rng(seed), [m.frame_id | EXTENDED * m.is_extended for m in database.messages]
+    n, width = rows * len(ids), 64 if any(m.length > 8 for m in database.messages) else 8
+    data = rng.integers(0, 256, (n, width), dtype=np.uint8) & rng.integers(0, 256, (n, width), dtype=np.uint8)
+    data[rng.random((n, width)) < 0.6] = 0
+    lengths = np.array([min(m.length, width) for m in database.messages] * rows, np.uint8)
+    data[np.arange(width) >= lengths[:, None]] = 0
+    zeros = np.zeros(n, np.uint8)
+    return FrameBatch(np.arange(n), np.array(ids * rows, np.uint32), lengths, zeros, data, zeros)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_names_of_values_are_cantools(package: str) -> None:
+    compared = 0
+    for path, body in dbc_files(package)[:: 1 if NIGHTLY else 4]:
+        text = _text(body)
+        theirs, database = cantools_database(text), load_text(text, "dbc", path)
+        if theirs is not None and database.messages:
+            compared += compare_names(database, theirs, small_values(database, 3, 1))
+    assert compared > 20
+
+
+def compare_names(database: Database, theirs: Any, frames: FrameBatch) -> int:
+    """How many names are alike; J1939 readings are left numbers, as cantools has them."""
+    samples = Decoder(database, validity=False).decode(frames)
+    columns = zip(samples.series.tolist(), samples.ts.tolist(), labels(samples, database).to_pylist(), strict=True)
+    ours = {(samples.signals[series], ts): label for series, ts, label in columns}
+    messages = {m.frame_id | EXTENDED * m.is_extended_frame: m for m in theirs.messages}
+    found = 0
+    for ts, number, data, length in zip(frames.ts, frames.arbitration_id, frames.data, frames.dlc, strict=True):
+        message = messages.get(int(number))
+        repeated = message is None or len({s.name for s in message.signals}) < len(message.signals)
+        try:
+            decoded = {} if repeated else message.decode(data[:length].tobytes())
+        except Exception:  # an unknown multiplexer value, overlapping signals
+            continue
+        for name, value in decoded.items():
+            key = f"{message.name}.{name}", int(ts)
+            if key in ours:
+                expected = str(value) if isinstance(value, NamedSignalValue) else None
+                assert ours[key] == expected, (key, value)
+                found += expected is not None
+    return found
