@@ -160,6 +160,7 @@ def import_(
     from .parsing.logs import find_logs
     from .runtime import Stop
     from .survey.bindings import parse_bindings
+    from .survey.words import print_zones
 
     if keep not in (None, "all", "changes"):
         raise ConfigError(f"--keep {keep}: write all or changes")
@@ -187,6 +188,7 @@ def import_(
     )
     with Progress(*columns, console=console) as progress:
         report = asyncio.run(work(progress))
+    print_zones(report.zones, console)
     for warning in report.warnings:
         console.print(f"[yellow]{warning}[/]")
     console.print(f"{report.frames:,} frames of {report.files} file(s) imported as {machine}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from ..survey.words import instant, percent, plain_table, print_table, shares, span
+from ..survey.words import instant, percent, plain_table, print_table, print_zones, shares, span
 from .summary import Summary
 
 
@@ -81,5 +81,6 @@ def _notes(s: Summary, console: Console) -> None:
     for where, why in s.skipped_parts:
         table.add_row(where, why)
     print_table(table, "Parts of the databases that cannot be used", console)
+    print_zones(s.zones, console)
     for warning in s.warnings:
         console.print(f"warning: {warning}", markup=False)

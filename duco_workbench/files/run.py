@@ -87,7 +87,7 @@ def decode_recording(
         tally.add_decoded(part)
     tally.end_log()
     summing = Summing(tally, databases, selection)
-    return summing.summary(recording.warnings, time.perf_counter() - begin, str(output.path) if output else "")
+    return summing.summary(recording, time.perf_counter() - begin, str(output.path) if output else "")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..model import EXTENDED
 from ..survey.bindings import Databases, shadowed, short_names
 from ..survey.census import hex_of
 from ..survey.explain import UNKNOWN, Index, Share, share
+from ..survey.reading import Recording
 from .selection import Selection
 from .tally import LogCount, Tally
 
@@ -102,6 +103,7 @@ class Summary:
     texts: list[TextLine]
     transport_sessions: dict[str, int]
     warnings: list[str]
+    zones: dict[str, str]  # of each log with local times, the zone they were placed by
     skipped_parts: list[tuple[str, str]]
     first: int
     last: int
@@ -134,7 +136,7 @@ class Summing:
         for log in tally.logs:
             self._add(log)
 
-    def summary(self, warnings: Iterable[str], seconds: float, output: str) -> Summary:
+    def summary(self, recording: Recording, seconds: float, output: str) -> Summary:
         buses = [bus for log in self._tally.logs for bus in log.buses]
         frames, skipped = sum(b.frames for b in buses), sum(b.errors + b.remotes for b in buses)
         unknown = self._unknown()
@@ -160,7 +162,8 @@ class Summing:
             dtcs=self._codes(),
             texts=[TextLine(*key, first) for key, first in self._tally.texts.items()],
             transport_sessions={name: n for name, n in self._tally.transport.items() if n},
-            warnings=list(warnings),
+            warnings=list(recording.warnings),
+            zones=dict(recording.zones),
             skipped_parts=self._skipped_parts(),
             first=min((b.first for b in buses if b.frames), default=0),
             last=max((b.last for b in buses if b.frames), default=0),

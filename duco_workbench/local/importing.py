@@ -21,12 +21,14 @@ PATIENCE_S = 60  # for a processor to learn of a new manifest
 
 @dataclass(slots=True)
 class Report:
-    """What was read; a sentence for each file that was damaged, and for each that could not be read at all."""
+    """What was read; a sentence for each file that was damaged, and for each that could not be read at all; the zone
+    that local times were placed by, of each file that has such."""
 
     files: int = 0
     frames: int = 0
     warnings: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    zones: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +90,5 @@ class Importer:
         await run_flow(source, lambda records: records.sink(raw.write), (raw,), stop)
         report.files, report.frames = report.files + 1, report.frames + source.frames
         report.warnings += source.log.warnings
+        if source.log.zone:
+            report.zones[str(path)] = source.log.zone

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from .census import Bus
 from .report import IdLine, Survey
-from .words import instant, percent, plain_table, print_table, shares, span
+from .words import instant, percent, plain_table, print_table, print_zones, shares, span
 
 SHORT = 200  # ids that are listed unless all are wanted
 RATES = (250_000, 500_000, 1_000_000)  # bit/s that buses of machines have
@@ -20,6 +20,7 @@ def print_survey(s: Survey, console: Console, every_id: bool = False) -> None:
     _long(s, console)
     _codes(s, console)
     _shares(s, console)
+    print_zones(s.zones, console)
     for warning in s.warnings:
         console.print(f"warning: {warning}")
     frames = sum(bus.frames for bus in s.buses)

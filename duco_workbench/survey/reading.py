@@ -17,6 +17,7 @@ class Recording:
     Attributes:
         paths: the logs in order of their first frame.
         warnings: a sentence for each thing that was wrong; complete when the iteration has ended.
+        zones: the zone that local times were placed by, of each log that has such; complete as ``warnings`` is.
 
     Args:
         named: files, and folders of them.
@@ -34,6 +35,7 @@ class Recording:
         self._tz, self._start = tz, start
         self.paths = sorted(paths, key=self._first) if len(paths) > 1 else paths
         self.warnings: list[str] = []
+        self.zones: dict[str, str] = {}
         self._sizes = [path.stat().st_size for path in self.paths]
         self._before, self._log = 0, self._open(self.paths[0])  # what a person must mend is said at once
 
@@ -46,6 +48,8 @@ class Recording:
                 for batch in self._log:
                     yield path, batch
             self.warnings += self._log.warnings
+            if self._log.zone:
+                self.zones[str(path)] = self._log.zone
             self._before += self._sizes[number]
 
     def progress(self) -> float:

@@ -109,6 +109,7 @@ class Survey:
     proposals: list[Proposal]
     options: list[str]
     warnings: list[str]
+    zones: dict[str, str]  # of each log with local times, the zone they were placed by
     seconds: float
 
 
@@ -164,6 +165,7 @@ class _Findings:
             proposals=proposals,
             options=[f"--dbc {p.bus}={self.databases.paths[name]}" for p in proposals for name, _ in p.databases],
             warnings=recording.warnings,
+            zones=recording.zones,
             seconds=seconds,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
@@ -51,6 +52,11 @@ def print_table(table: Table, title: str, console: Console) -> None:
     if table.row_count:
         console.print(f"\n{title}", style="bold", markup=False)
         console.print(table)
+
+
+def print_zones(zones: Mapping[str, str], console: Console) -> None:
+    for path, zone in zones.items():
+        console.print(f"local times of {path} are those of {zone}", markup=False)
 
 
 def shares(share: Share) -> tuple[str, str, str]:

@@ -303,3 +303,13 @@ def test_trouble_codes_are_listed_once_with_first_and_last_report(duco: Duco, tm
             ("can0:03", 190, 5, 3),
         ]
         assert (found[1]["first"], found[1]["last"]) == (START, START + 2 * SECOND)
+
+
+@pytest.mark.parametrize("command", ["decode", "inspect"])
+def test_the_zone_of_local_times_is_said(duco: Duco, tmp_path: Path, command: str) -> None:
+    lines = ["date Fri Nov 21 10:00:00.000 am 2025", "base hex  timestamps absolute", "0.1 1 100 Rx d 2 01 02"]
+    (tmp_path / "bench.asc").write_text("\n".join(lines) + "\n")
+    said = duco(command, "bench.asc", "--dbc", str(POWERTRAIN), "--tz", "Europe/Berlin")
+    assert "local times of bench.asc are those of Europe/Berlin" in said
+    found = json.loads(duco(command, "bench.asc", "--dbc", str(POWERTRAIN), "--tz", "Europe/Berlin", "--json"))
+    assert found["zones"] == {"bench.asc": "Europe/Berlin"}
