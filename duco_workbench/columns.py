@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -45,6 +46,19 @@ class Runs(NamedTuple):
         shift = np.repeat(self.at - self.starts[:-1], self.counts)
         shift += np.arange(len(shift))
         return self.times[shift]
+
+    def changes(
+        self, value: NDArray[np.float64], status: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first and last row of each series and those that differ from the one before (NaN does not from NaN);
+        and where each series begins among them, and their number."""
+        is_nan = value != value
+        kept = np.ones(len(value), bool)
+        kept[1:] = (value[1:] != value[:-1]) & ~(is_nan[1:] & is_nan[:-1]) | (status[1:] != status[:-1])
+        filled = self.counts > 0
+        kept[self.starts[:-1][filled]] = kept[self.starts[1:][filled] - 1] = True
+        rows = np.flatnonzero(kept)
+        return rows, np.searchsorted(rows, self.starts)
 
 
 class Samples:
@@ -151,6 +165,55 @@ class Samples:
             self.machines,
         )
 
+    def with_rows(self, rows: NDArray[np.int64], runs: Runs) -> Self:
+        """These rows, which are the ``runs`` of the same series."""
+        return type(self).of_runs(
+            self.signals,
+            self.sources,
+            self.units,
+            runs,
+            self.value[rows],
+            self.status[rows],
+            None if self.integers is None else self.integers[rows],
+            self.machines,
+        )
+
+    def by_machine(self) -> dict[str, Self]:
+        """The samples of each machine of a batch of several, without its name; rows are in order of series."""
+        number = {machine: i for i, machine in enumerate(dict.fromkeys(self.machines))}
+        codes = np.array([number[machine] for machine in self.machines], np.int64)
+        order = np.argsort(codes, kind="stable")
+        whole = self if (np.diff(order) == 1).all() else self._in_order(order)
+        bounds = np.searchsorted(codes[order], np.arange(len(number) + 1)).tolist()
+        return {machine: whole._of_series(bounds[i], bounds[i + 1]) for machine, i in number.items()}
+
+    def _in_order(self, series: NDArray[np.int64]) -> Self:
+        """The same series in another order, and their rows."""
+        runs, chosen = self.runs, series.tolist()
+        counts = runs.counts[series]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        rows = np.repeat(runs.starts[:-1][series] - starts[:-1], counts) + np.arange(starts[-1])
+        names = (_picked(column, chosen) for column in (self.signals, self.sources, self.units, self.machines))
+        signals, sources, units, machines = names
+        integers = None if self.integers is None else self.integers[rows]
+        placed = runs._replace(starts=starts, at=runs.at[series])
+        value, status = self.value[rows], self.status[rows]
+        return type(self).of_runs(signals, sources, units, placed, value, status, integers, machines)
+
+    def _of_series(self, first: int, end: int) -> Self:
+        """Consecutive series, of one machine: views of the same rows."""
+        runs = self.runs
+        begin, stop = int(runs.starts[first]), int(runs.starts[end])
+        return type(self).of_runs(
+            self.signals[first:end],
+            self.sources[first:end],
+            self.units[first:end],
+            runs._replace(starts=runs.starts[first : end + 1] - begin, at=runs.at[first:end]),
+            self.value[begin:stop],
+            self.status[begin:stop],
+            None if self.integers is None else self.integers[begin:stop],
+        )
+
     def only(self, wanted: NDArray[np.bool_]) -> Self:
         """The wanted ones of the ``k`` series; rows are in order of series."""
         runs, chosen = self.runs, np.flatnonzero(wanted).tolist()
@@ -171,6 +234,28 @@ class Samples:
     def empty(cls) -> Self:
         return cls(
             (), (), (), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.uint8)
+        )
+
+    @classmethod
+    def beside(cls, parts: Sequence[Samples]) -> Self:
+        """Those of parts that have no series in common, in order of series: nothing is looked up."""
+        runs = [p.runs for p in parts]
+        rows = np.cumsum([0, *(len(p) for p in parts)])
+        times = np.cumsum([0, *(len(r.times) for r in runs)])
+        joined = runs[0]._replace(
+            starts=np.concatenate([*(r.starts[:-1] + n for r, n in zip(runs, rows, strict=False)), rows[-1:]]),
+            at=np.concatenate([r.at + n for r, n in zip(runs, times, strict=False)]),
+            times=np.concatenate([r.times for r in runs]),
+        )
+        return cls.of_runs(
+            tuple(chain.from_iterable(p.signals for p in parts)),
+            tuple(chain.from_iterable(p.sources for p in parts)),
+            tuple(chain.from_iterable(p.units for p in parts)),
+            joined,
+            np.concatenate([p.value for p in parts]),
+            np.concatenate([p.status for p in parts]),
+            _integers(parts),
+            tuple(chain.from_iterable(p.machines for p in parts)),
         )
 
     @classmethod

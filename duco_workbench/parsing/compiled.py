@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ from .runs import CompiledRuns
 _FEWEST_SLOT_BITS, _MOST_IDLE_SLOTS = 12, 1 << 16  # learned entries are dropped between calls beyond the latter
 _MOST_BUS_MAPS, _MOST_BUSES = 4096, 1 << 17
 _MOST_KNOWN_TABLES = 64  # which series a batch has changes little from batch to batch
+_MOST_KNOWN_SERIES = 4096  # of such a table; a batch of many machines is never the same again
 _FLOAT64, _INT64, _UINT8 = map(np.dtype, (np.float64, np.int64, np.uint8))
 _NO_INTEGERS = np.empty(0, np.int64)
 _COUNTED = (
@@ -36,6 +39,9 @@ _Names = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...
 
 class Compiled:
     """An :class:`~.engine.Engine`: keeps what it has learned of ids, and buffers, from call to call."""
+
+    _state: State
+    _sources: tuple[NDArray[Any], NDArray[Any]]
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -98,28 +104,34 @@ class Compiled:
 
     def _names_of(self, keys: NDArray[np.int64]) -> _Names:
         """Signals, sources, units and machines of the series with these keys."""
-        known = keys.tobytes()
+        known = keys.tobytes() if len(keys) <= _MOST_KNOWN_SERIES else b""
         if known not in self._names:
             if len(self._names) == _MOST_KNOWN_TABLES:
                 self._names.clear()
-            labels, seen = keys & 0xFFFF_FFFF, self._seen_from()
-            machines, sources = zip(*(seen[i] for i in (keys >> 32).tolist()), strict=True) if len(keys) else ((), ())
-            self._names[known] = (
-                tuple(self._plan.label_names[labels].tolist()),
-                sources,
-                tuple(self._plan.label_units[labels].tolist()),
-                machines if any(machines) else (),
-            )
-        return self._names[known]
+            self._names[known] = self._look_up(keys)
+        return self._names[known] if known else self._names.pop(known)
 
-    def _seen_from(self) -> list[tuple[str, str]]:
+    def _look_up(self, keys: NDArray[np.int64]) -> _Names:
+        labels, streams = keys & 0xFFFF_FFFF, keys >> 32
+        machines, sources = (tuple(names[streams].tolist()) for names in self._seen_from())
+        signals, units = (tuple(names[labels].tolist()) for names in (self._plan.label_names, self._plan.label_units))
+        return signals, sources, units, machines if any(machines) else ()
+
+    def _seen_from(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Machine and source of every stream."""
-        streams = self._state.streams
-        for number in range(len(self._sources), int(self._state.used[kernels.STREAMS_USED])):
-            machine, bus = self._bus_names[streams[number]["bus"]]
-            address = int(streams[number]["source"])
-            self._sources.append((machine, bus if address < 0 else j1939.source_name(bus, address)))
-        return self._sources
+        machines, sources = self._sources
+        known, used = len(machines), int(self._state.used[kernels.STREAMS_USED])
+        if known < used:
+            new = self._state.streams[known:used]
+            names = [self._bus_names[bus] for bus in new["bus"].tolist()]
+            seen = [
+                bus if address < 0 else j1939.source_name(bus, address)
+                for (_, bus), address in zip(names, new["source"].tolist(), strict=True)
+            ]
+            machines = np.append(machines, np.array([machine for machine, _ in names], object))
+            sources = np.append(sources, np.array(seen, object))
+            self._sources = machines, sources
+        return machines, sources
 
     def _bus_map(self, frames: FrameBatch) -> NDArray[np.uint64]:
         """The decoder's own number of each of these buses, (machines * channels)."""
@@ -140,7 +152,7 @@ class Compiled:
     def _clear(self, slot_bits: int) -> None:
         """Forgets every id and stream; the table then has ``2**slot_bits`` slots."""
         self._slot_bits = slot_bits
-        self._sources: list[tuple[str, str]] = []
+        self._sources = np.empty(0, object), np.empty(0, object)
         self._names: dict[bytes, _Names] = {}
         n, half = 1 << slot_bits, 1 << (slot_bits - 1)
         slots, learned = np.full(2 * n, EMPTY, np.uint64), np.zeros(n, LEARNED)

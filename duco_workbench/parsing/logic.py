@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,12 @@ from ..columns import Event, Parsed, Samples, Text
 from ..errors import ConfigError, DataError
 from ..judge import check_time, each
 from ..manifests import choose
-from ..model import Binding, Dtc, FrameBatch, Manifest, Message
+from ..model import Binding, Dtc, FrameBatch, Manifest, Message, Record
 from ..ports import Outcome
 from .database import load_text
 from .decoder import Decoder
 from .thinning import thin
+from .together import Content, Part, decode_together
 
 MAX_DECODERS = 256  # compiled decoders kept; a fleet shares a handful
 
@@ -44,7 +45,7 @@ class ManifestLogic:
         self.knowledge = knowledge or Knowledge()
         self._max_age_days = max_age_days
         self._decoders: OrderedDict[tuple[str, str, int], Decoder] = OrderedDict()
-        self._parsers: dict[str, Callable[[Message], Parsed]] = {
+        self._parsers: dict[str, Callable[[Message], Parsed | _Can]] = {
             "vehicle_can": self._can,
             "vehicle_dtc": _dtc,
             "vehicle_position": _position,
@@ -62,16 +63,22 @@ class ManifestLogic:
         Reasons for a dead letter: ``unknown_device``, ``no_manifest``, those of :func:`wire.unpack_blocks`,
         ``clock_future``, ``too_old``.
         """
-        return each(messages, lambda message: message.record, self._parse)
+        read = each(messages, lambda message: message.record, self._parse)
+        try:
+            parsed = _decoded(read.ok)
+        except Exception:  # a fault of ours in one of them: which one shows when each is decoded alone
+            found = each(read.ok, lambda item: item.record, _alone)
+            return Outcome(found.ok, [*read.failed, *found.failed])
+        return Outcome(parsed, read.failed)
 
-    def _parse(self, message: Message) -> Parsed:
+    def _parse(self, message: Message) -> Parsed | _Can:
         record = message.record
         if (record.tenant, record.chassis_id) not in self.knowledge.devices:
             where = f"{record.tenant}/{record.chassis_id}"
             raise DataError("unknown_device", f"{where} is not in the catalog; add it, then replay the dead letter")
         return self._parsers[record.msg_type](message)
 
-    def _can(self, message: Message) -> Parsed:
+    def _can(self, message: Message) -> _Can:
         record = message.record
         frames = wire.unpack_blocks(message.envelope.payload.blocks)
         if len(frames):
@@ -81,17 +88,8 @@ class ManifestLogic:
             raise DataError(
                 "no_manifest", f"no decoder manifest binds a database to {record.tenant}/{record.chassis_id}"
             )
-        return self._decode(message, frames, manifest)
-
-    def _decode(self, message: Message, frames: FrameBatch, manifest: Manifest) -> Parsed:
-        """Each bus by its own databases; thinned apart, since rows of one decoder are in order of series and time."""
-        decoded = [d.decode_all(frames.of(bus)) for bus in frames.channels for d in self._decoders_of(manifest, bus)]
-        samples = [d.samples for d in decoded]
-        dtcs = dict.fromkeys(dtc for d in decoded for dtc in d.dtcs)
-        if manifest.keep != "all":
-            samples, dtcs = [thin(s) for s in samples], _first_reports(dtcs)
-        texts = dict.fromkeys(text for d in decoded for text in d.texts)
-        return _parsed(message, Samples.concat(samples), manifest.revision, texts=tuple(texts), dtcs=tuple(dtcs))
+        decoders = {bus: self._decoders_of(manifest, bus) for bus in frames.channels}
+        return _Can(message, frames, manifest, decoders)
 
     def _decoders_of(self, manifest: Manifest, bus: str) -> list[Decoder]:
         """Of the bus' own databases, else of those bound to ``*``, else none."""
@@ -106,6 +104,55 @@ class ManifestLogic:
                 self._decoders.popitem(last=False)
         self._decoders.move_to_end(key)
         return self._decoders[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Can:
+    """A ``vehicle_can`` message whose frames are read, and what decodes each bus."""
+
+    message: Message
+    frames: FrameBatch
+    manifest: Manifest
+    decoders: Mapping[str, Sequence[Decoder]]
+
+    @property
+    def record(self) -> Record:
+        return self.message.record
+
+    @property
+    def is_thinned(self) -> bool:
+        return self.manifest.keep != "all"
+
+    def part(self) -> Part | None:
+        """To be decoded together with others, unless a bus has several databases: their series may be the same."""
+        if any(len(decoders) > 1 for decoders in self.decoders.values()):
+            return None
+        return Part(self.frames, {bus: only[0] for bus, only in self.decoders.items() if only}, self.is_thinned)
+
+    def became(self, content: Content) -> Parsed:
+        dtcs = tuple(_first_reports(content.dtcs)) if self.is_thinned else content.dtcs
+        return _parsed(self.message, content.samples, self.manifest.revision, content.texts, dtcs)
+
+
+def _decoded(items: Sequence[Parsed | _Can]) -> list[Parsed]:
+    """Every message parsed, in the order given."""
+    parts = [item.part() if isinstance(item, _Can) else None for item in items]
+    contents = iter(decode_together([part for part in parts if part is not None]))
+    return [
+        item if isinstance(item, Parsed) else item.became(next(contents)) if part is not None else _alone(item)
+        for item, part in zip(items, parts, strict=True)
+    ]
+
+
+def _alone(item: Parsed | _Can) -> Parsed:
+    """Each bus by its own databases, each for itself; thinned apart, since rows of one decoder are in order."""
+    if isinstance(item, Parsed):
+        return item
+    decoded = [d.decode_all(item.frames.of(bus)) for bus, decoders in item.decoders.items() for d in decoders]
+    samples = [thin(d.samples) if item.is_thinned else d.samples for d in decoded]
+    texts = dict.fromkeys(text for d in decoded for text in d.texts)
+    dtcs = dict.fromkeys(dtc for d in decoded for dtc in d.dtcs)
+    return item.became(Content(Samples.concat(samples), tuple(texts), tuple(dtcs)))
 
 
 def _compile(binding: Binding) -> Decoder:

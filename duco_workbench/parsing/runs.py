@@ -25,6 +25,24 @@ def _times(starts: Any, at: Any, times: Any, rows: Any) -> None:
             rows[to + i] = times[begin + i]
 
 
+@kernel
+def _changes(starts: Any, value: Any, status: Any, rows: Any, begins: Any) -> int:
+    count = 0
+    for j in range(starts.size - 1):
+        begins[j] = count
+        last = starts[j + 1] - 1
+        for i in range(starts[j], starts[j + 1]):
+            is_alike = (
+                starts[j] < i < last
+                and status[i] == status[i - 1]
+                and (value[i] == value[i - 1] or (value[i] != value[i] and value[i - 1] != value[i - 1]))
+            )
+            rows[count] = i
+            count += not is_alike
+    begins[starts.size - 1] = count
+    return count
+
+
 class CompiledRuns(Runs):
     """The same, sooner."""
 
@@ -39,3 +57,10 @@ class CompiledRuns(Runs):
         rows = np.empty(self.starts[-1], np.int64)
         _times(self.starts, self.at, self.times, rows)
         return rows
+
+    def changes(
+        self, value: NDArray[np.float64], status: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows, begins = np.empty(len(value), np.int64), np.empty(len(self.starts), np.int64)
+        count = _changes(self.starts, value, status, rows, begins)
+        return rows[:count], begins

@@ -16,14 +16,7 @@ def thin(samples: Samples) -> Samples:
     Returns:
         Rows in the same order; the series table stays.
     """
-    series, value, status = samples.series, samples.value, samples.status
-    is_nan = value != value
-    changed = value[1:] != value[:-1]
-    changed &= ~(is_nan[1:] & is_nan[:-1])
-    changed |= status[1:] != status[:-1]
-    begins = series[1:] != series[:-1]
-    kept = np.ones(len(value), bool)
-    kept[1:] = changed | begins
-    kept[:-1] |= begins
-    kept[-1:] = True
-    return samples[np.flatnonzero(kept)]
+    runs = samples.runs
+    rows, starts = runs.changes(samples.value, samples.status)
+    times = runs.times[rows + np.repeat(runs.at - runs.starts[:-1], np.diff(starts))]
+    return samples.with_rows(rows, runs._replace(starts=starts, at=starts[:-1], times=times))

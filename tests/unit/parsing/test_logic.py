@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from duco_workbench import wire
 from duco_workbench.columns import Parsed
 from duco_workbench.flows.validate import validator
 from duco_workbench.model import Binding, FrameBatch, Manifest, Record
+from duco_workbench.parsing import Decoded, Decoder
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
 
 DBC = """VERSION ""
@@ -138,3 +140,57 @@ def test_the_other_msg_types() -> None:
     assert (event.name, event.severity, event.data) == ("key_on", "info", '{"v": 24}')
     (line,) = other("vehicle_log", wire.LogLine("warning", "uplink", "away")).events
     assert (line.name, line.severity, line.data) == ("uplink", "warning", "away")
+
+
+def test_envelopes_decoded_together_are_as_if_each_were_alone() -> None:
+    """Of one machine and of several, by several databases, with sessions that must not run on in the next envelope."""
+    both = FrameBatch.concat([rpm(8000, 40, "can0"), rpm(9000, 30, "can1")]).sorted()
+    halves = [sessions()[:4], sessions()[4:]]
+    batches = [both, *halves, rpm(0xFFFF, 5, "can1"), sessions(), rpm(8000, 1)]
+    records = [can_record(i, batch, chassis_id=f"m{i % 2 + 1}") for i, batch in enumerate(batches, start=1)]
+    manifests = [
+        Manifest(1, "demo", "m1", (binding("can0"), binding("*", 0.25))),
+        Manifest(2, "demo", "m2", (binding("*"),), keep="all"),
+    ]
+    one = ManifestLogic(Knowledge(9, frozenset({("demo", "m1"), ("demo", "m2")}), tuple(manifests)))
+    together, failed = parse(one, *records)
+    assert failed == []
+    assert sum(len(p.dtcs) for p in together) == 2  # the halves of a session in two envelopes give none
+    for record_, parsed in zip(records, together, strict=True):
+        (alone,), _ = parse(one, record_)
+        assert parsed.record == alone.record
+        assert (parsed.dtcs, parsed.texts, parsed.logic_version) == (alone.dtcs, alone.texts, alone.logic_version)
+        assert rows_of(parsed) == rows_of(alone)
+
+
+def rows_of(parsed: Parsed) -> list[list[str]]:
+    """As texts: NaN is not equal to itself."""
+    rows = parsed.samples.to_arrow().to_pylist()
+    return sorted([str(row[name]) for name in ("signal", "source", "ts", "value", "status")] for row in rows)
+
+
+def sessions() -> FrameBatch:
+    """A DM1 of two codes by BAM, in three frames, twice the first one."""
+    body = bytes([4, 0xFF, 100, 0, 3, 2, 110, 0, 4, 1])
+    heads = [bytes([32, 10, 0, 2, 255, 0xCA, 0xFE, 0]), b"\1" + body[:7], b"\2" + body[7:].ljust(7, b"\xff")]
+    batch = frames(6)
+    batch.data[:] = [list(head) for head in (heads[0], heads[1], *heads, heads[0])]
+    batch.arbitration_id[:] = [0x9CECFF21 if i in (0, 2, 5) else 0x9CEBFF21 for i in range(6)]
+    return batch
+
+
+def test_one_that_breaks_the_decoder_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    decode_all = Decoder.decode_all
+
+    def broken(self: Decoder, frames: FrameBatch, *args: Any) -> Decoded:
+        if (frames.data == 77).all(axis=1).any():
+            raise ZeroDivisionError("a fault of ours")
+        return decode_all(self, frames, *args)
+
+    monkeypatch.setattr(Decoder, "decode_all", broken)
+    bad = rpm(8000)
+    bad.data[1] = 77
+    records = [can_record(1, rpm(8000)), can_record(2, bad), can_record(3, rpm(9000))]
+    parsed, failed = parse(logic(manifest(binding("*"))), *records)
+    assert [p.record.message_id for p in parsed] == ["m1:1:1", "m1:1:3"]
+    assert failed == ["internal_error"]
