@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,33 +22,8 @@ def strings(texts: Iterable[str]) -> pa.Array:
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
-class Names:
-    """Texts without repeats, and the number of each text given."""
-
-    __slots__ = ("codes", "dictionary", "texts")
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        self.texts = texts
-        self.dictionary = strings(number)
-        self.codes = np.array([number[text] for text in texts], np.int32)
-
-
 _KINDS = {np.dtype(np.int8): pa.dictionary(pa.int8(), pa.string())}
 NAMES = pa.dictionary(pa.int32(), pa.string())
-_MOST_KNOWN = 256
-_known: dict[int, Names] = {}
-
-
-def names_of(texts: tuple[str, ...]) -> Names:
-    """:class:`Names`, remembered: batch after batch has the very same tuple, of thousands of texts, whose hash would
-    cost more than all else. Its address says which it is as long as it is held here."""
-    known = _known.get(id(texts))
-    if known is None or known.texts is not texts:
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        known = _known[id(texts)] = Names(texts)
-    return known
 
 
 def named(codes: NDArray[Any], dictionary: pa.Array) -> pa.DictionaryArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from . import arrow
 from .model import STATUS_NAMES, Dtc, Record
+from .names import Names, Table, Texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,22 +77,33 @@ class Samples:
         machines: (k) of each series, where a batch held the frames of several machines; else ().
     """
 
-    __slots__ = ("_runs", "_series", "_ts", "integers", "machines", "signals", "sources", "status", "units", "value")
+    __slots__ = (
+        "_runs",
+        "_series",
+        "_ts",
+        "integers",
+        "machine_names",
+        "signal_names",
+        "source_names",
+        "status",
+        "unit_names",
+        "value",
+    )
 
     def __init__(
         self,
-        signals: tuple[str, ...],
-        sources: tuple[str, ...],
-        units: tuple[str, ...],
+        signals: Texts | Names,
+        sources: Texts | Names,
+        units: Texts | Names,
         series: NDArray[np.int32],
         ts: NDArray[np.int64],
         value: NDArray[np.float64],
         status: NDArray[np.uint8],
         integers: NDArray[np.int64] | None = None,
-        machines: tuple[str, ...] = (),
+        machines: Texts | Names = (),
     ) -> None:
-        self.machines = machines
-        self.signals, self.sources, self.units = signals, sources, units
+        self.signal_names, self.source_names, self.unit_names = map(Names.of, (signals, sources, units))
+        self.machine_names = Names.of(machines)
         self.value, self.status, self.integers = value, status, integers
         self._series: NDArray[np.int32] | None = series
         self._ts: NDArray[np.int64] | None = ts
@@ -101,14 +112,14 @@ class Samples:
     @classmethod
     def of_runs(
         cls,
-        signals: tuple[str, ...],
-        sources: tuple[str, ...],
-        units: tuple[str, ...],
+        signals: Texts | Names,
+        sources: Texts | Names,
+        units: Texts | Names,
         runs: Runs,
         value: NDArray[np.float64],
         status: NDArray[np.uint8],
         integers: NDArray[np.int64] | None = None,
-        machines: tuple[str, ...] = (),
+        machines: Texts | Names = (),
     ) -> Self:
         """Rows in order of series: ``series`` and ``ts`` are written out when somebody asks for them."""
         made = cls(signals, sources, units, None, None, value, status, integers, machines)  # type: ignore[arg-type]
@@ -116,9 +127,25 @@ class Samples:
         return made
 
     @property
+    def signals(self) -> tuple[str, ...]:
+        return self.signal_names.each
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.source_names.each
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        return self.unit_names.each
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        return self.machine_names.each
+
+    @property
     def series(self) -> NDArray[np.int32]:
         if self._series is None:
-            self._series = self._each(np.arange(len(self.signals), dtype=np.int32))
+            self._series = self.each(np.arange(len(self.signal_names), dtype=np.int32))
         return self._series
 
     @property
@@ -133,15 +160,21 @@ class Samples:
         """Where each series is; rows are in order of series, as a decoder gives them."""
         if self._runs is not None:
             return self._runs
-        starts = np.searchsorted(self.series, np.arange(len(self.signals) + 1))
+        starts = np.searchsorted(self.series, np.arange(len(self.signal_names) + 1))
         return Runs(starts, starts[:-1], self.ts)
 
-    def named(self, names: tuple[str, ...]) -> pa.DictionaryArray:
-        """Names of the series -> of the rows."""
-        known = arrow.names_of(names)
-        return arrow.named(self._each(known.codes), known.dictionary)
+    def sorted(self) -> Self:
+        """Rows in order of series, those of one as they are."""
+        if self._runs is not None or not len(self.series) or (np.diff(self.series) >= 0).all():
+            return self
+        return self[np.argsort(self.series, kind="stable")]
 
-    def _each(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    def named(self, names: Names) -> pa.DictionaryArray:
+        """Names of the series -> of the rows, in a dictionary of those that occur."""
+        dictionary, number = names.used()
+        return arrow.named(self.each(number[names.codes]), dictionary)
+
+    def each(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
         """A number of each series -> one of every row."""
         if self._runs is not None:
             return self._runs.repeat(numbers)
@@ -153,82 +186,52 @@ class Samples:
     def __getitem__(self, rows: slice | NDArray[Any]) -> Self:
         """The rows of a slice, a mask or an index array; the series table stays."""
         integers = None if self.integers is None else self.integers[rows]
-        return type(self)(
-            self.signals,
-            self.sources,
-            self.units,
-            self.series[rows],
-            self.ts[rows],
-            self.value[rows],
-            self.status[rows],
-            integers,
-            self.machines,
-        )
+        columns = self.series[rows], self.ts[rows], self.value[rows], self.status[rows]
+        return type(self)(self.signal_names, self.source_names, self.unit_names, *columns, integers, self.machine_names)
 
-    def with_rows(self, rows: NDArray[np.int64], runs: Runs) -> Self:
-        """These rows, which are the ``runs`` of the same series."""
+    def with_rows(self, rows: slice | NDArray[Any], runs: Runs, series: slice | NDArray[Any] = slice(None)) -> Self:
+        """These rows, which are the ``runs`` of these series."""
         return type(self).of_runs(
-            self.signals,
-            self.sources,
-            self.units,
+            self.signal_names[series],
+            self.source_names[series],
+            self.unit_names[series],
             runs,
             self.value[rows],
             self.status[rows],
             None if self.integers is None else self.integers[rows],
-            self.machines,
+            self.machine_names[series] if len(self.machine_names) else self.machine_names,
         )
 
-    def by_machine(self) -> dict[str, Self]:
-        """The samples of each machine of a batch of several, without its name; rows are in order of series."""
-        number = {machine: i for i, machine in enumerate(dict.fromkeys(self.machines))}
-        codes = np.array([number[machine] for machine in self.machines], np.int64)
-        order = np.argsort(codes, kind="stable")
-        whole = self if (np.diff(order) == 1).all() else self._in_order(order)
-        bounds = np.searchsorted(codes[order], np.arange(len(number) + 1)).tolist()
-        return {machine: whole._of_series(bounds[i], bounds[i + 1]) for machine, i in number.items()}
-
-    def _in_order(self, series: NDArray[np.int64]) -> Self:
-        """The same series in another order, and their rows."""
-        runs, chosen = self.runs, series.tolist()
+    def in_order(self, series: NDArray[np.int64]) -> Self:
+        """These of the ``k`` series and their rows, in this order; rows are in order of series."""
+        runs = self.runs
         counts = runs.counts[series]
         starts = np.concatenate([[0], np.cumsum(counts)])
-        rows = np.repeat(runs.starts[:-1][series] - starts[:-1], counts) + np.arange(starts[-1])
-        names = (_picked(column, chosen) for column in (self.signals, self.sources, self.units, self.machines))
-        signals, sources, units, machines = names
-        integers = None if self.integers is None else self.integers[rows]
-        placed = runs._replace(starts=starts, at=runs.at[series])
-        value, status = self.value[rows], self.status[rows]
-        return type(self).of_runs(signals, sources, units, placed, value, status, integers, machines)
-
-    def _of_series(self, first: int, end: int) -> Self:
-        """Consecutive series, of one machine: views of the same rows."""
-        runs = self.runs
-        begin, stop = int(runs.starts[first]), int(runs.starts[end])
-        return type(self).of_runs(
-            self.signals[first:end],
-            self.sources[first:end],
-            self.units[first:end],
-            runs._replace(starts=runs.starts[first : end + 1] - begin, at=runs.at[first:end]),
-            self.value[begin:stop],
-            self.status[begin:stop],
-            None if self.integers is None else self.integers[begin:stop],
-        )
+        rows = np.repeat(runs.starts[series] - starts[:-1], counts) + np.arange(starts[-1])
+        return self.with_rows(rows, runs._replace(starts=starts, at=runs.at[series]), series)
 
     def only(self, wanted: NDArray[np.bool_]) -> Self:
         """The wanted ones of the ``k`` series; rows are in order of series."""
-        runs, chosen = self.runs, np.flatnonzero(wanted).tolist()
-        starts = np.concatenate([[0], np.cumsum(runs.counts[wanted])])
-        rows = np.repeat(wanted, runs.counts)
-        return type(self).of_runs(
-            _picked(self.signals, chosen),
-            _picked(self.sources, chosen),
-            _picked(self.units, chosen),
-            runs._replace(starts=starts, at=runs.at[wanted]),
-            self.value[rows],
-            self.status[rows],
-            None if self.integers is None else self.integers[rows],
-            _picked(self.machines, chosen) if self.machines else (),
-        )
+        return self.in_order(np.flatnonzero(wanted))
+
+    def by_machine(self) -> dict[str, Self]:
+        """The samples of each machine of a batch of several; rows are in order of series."""
+        codes, table = self.machine_names.codes, self.machine_names.table
+        order = np.argsort(codes, kind="stable")
+        whole = self if (np.diff(order) == 1).all() else self.in_order(order)
+        bounds = np.searchsorted(codes[order], np.arange(len(table) + 1)).tolist()
+        return {
+            machine: whole._part(first, end)
+            for machine, first, end in zip(table.texts, bounds[:-1], bounds[1:], strict=True)
+            if end > first
+        }
+
+    def _part(self, first: int, end: int) -> Self:
+        """Consecutive series: views of the same rows."""
+        runs = self.runs
+        begin, stop = int(runs.starts[first]), int(runs.starts[end])
+        own = runs._replace(starts=runs.starts[first : end + 1] - begin, at=runs.at[first:end])
+        return self.with_rows(slice(begin, stop), own, slice(first, end))
 
     @classmethod
     def empty(cls) -> Self:
@@ -248,20 +251,20 @@ class Samples:
             times=np.concatenate([r.times for r in runs]),
         )
         return cls.of_runs(
-            tuple(chain.from_iterable(p.signals for p in parts)),
-            tuple(chain.from_iterable(p.sources for p in parts)),
-            tuple(chain.from_iterable(p.units for p in parts)),
+            Names.joined([p.signal_names for p in parts]),
+            Names.joined([p.source_names for p in parts]),
+            Names.joined([p.unit_names for p in parts]),
             joined,
             np.concatenate([p.value for p in parts]),
             np.concatenate([p.status for p in parts]),
             _integers(parts),
-            tuple(chain.from_iterable(p.machines for p in parts)),
+            Names.joined([p.machine_names for p in parts]),
         )
 
     @classmethod
     def concat(cls, parts: Sequence[Samples]) -> Self:
         """All rows in the order given; equal (signal, source, machine) become one series."""
-        parts = [p for p in parts if p.signals]
+        parts = [p for p in parts if len(p.signal_names)]
         if not parts:
             return cls.empty()
         table: dict[tuple[str, str, str], int] = {}
@@ -275,7 +278,7 @@ class Samples:
                     table[key] = len(table)
                     units.append(p.units[i])
                 code[i] = table[key]
-            codes.append(p._each(code))
+            codes.append(p.each(code))
         signals, sources, machines = zip(*table, strict=True)
         return cls(
             signals,
@@ -293,14 +296,14 @@ class Samples:
         """Columns signal, source, status (dictionaries without repeats), ts (timestamp[us, UTC]), value; and machine
         (dictionary) where there are several."""
         columns = [
-            self.named(self.signals),
-            self.named(self.sources),
+            self.named(self.signal_names),
+            self.named(self.source_names),
             arrow.numbers(self.ts, _TIMESTAMP),
             arrow.numbers(self.value, _SCHEMA.field("value").type),
-            arrow.named(self.status.view(np.int8), arrow.names_of(STATUS_NAMES).dictionary),
+            arrow.named(self.status.view(np.int8), _STATUSES.dictionary),
         ]
-        if self.machines:
-            return pa.table([*columns, self.named(self.machines)], [*_SCHEMA.names, "machine"])
+        if len(self.machine_names):
+            return pa.table([*columns, self.named(self.machine_names)], [*_SCHEMA.names, "machine"])
         return pa.Table.from_arrays(columns, schema=_SCHEMA)
 
     @classmethod
@@ -308,7 +311,7 @@ class Samples:
         """The inverse of :meth:`to_arrow`; units do not travel."""
         keys = [_codes(table[name]) for name in ("signal", "source", "machine") if name in table.schema.names]
         series, number = _series(keys)
-        signals, sources, *machines = (_picked(names, of_key) for (names, _), of_key in zip(keys, series, strict=True))
+        signals, sources, *machines = (Names(Table(names), of) for (names, _), of in zip(keys, series, strict=True))
         _, status = _codes(table["status"])
         return cls(
             signals,
@@ -348,18 +351,14 @@ def _integers(parts: Sequence[Samples]) -> NDArray[np.int64] | None:
     return np.concatenate([np.zeros(len(p), np.int64) if p.integers is None else p.integers for p in parts])
 
 
-def _picked(names: Sequence[str], which: list[int]) -> tuple[str, ...]:
-    return tuple(names[i] for i in which)
-
-
-def _series(keys: Sequence[tuple[list[str], NDArray[Any]]]) -> tuple[list[list[int]], NDArray[np.int32]]:
+def _series(keys: Sequence[tuple[list[str], NDArray[Any]]]) -> tuple[list[NDArray[Any]], NDArray[np.int32]]:
     """Of columns of (names, codes of the rows): the codes of all series there are, by column; each row's series."""
     sizes = [max(len(names), 1) for names, _ in keys]
     row = np.ravel_multi_index([codes for _, codes in keys], sizes)
     seen = np.zeros(np.prod(sizes), bool)
     seen[row] = True
     number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    return [codes.tolist() for codes in np.unravel_index(np.flatnonzero(seen), sizes)], number[row]
+    return list(np.unravel_index(np.flatnonzero(seen), sizes)), number[row]
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
@@ -367,6 +366,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[Any]]:
     return array.dictionary.to_pylist(), array.indices.to_numpy()
 
 
+_STATUSES = Table(STATUS_NAMES)
 _TIMESTAMP = pa.timestamp("us", "UTC")
 _SCHEMA = pa.schema(
     {

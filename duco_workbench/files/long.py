@@ -10,6 +10,7 @@ import pyarrow as pa
 from .. import arrow
 from ..columns import Samples
 from ..model import STATUS_NAMES
+from ..names import Table
 
 SCHEMA = pa.schema(
     [
@@ -21,6 +22,7 @@ SCHEMA = pa.schema(
         pa.field("status", pa.dictionary(pa.int8(), pa.string()), nullable=False),
     ]
 )
+_STATUSES = Table(STATUS_NAMES)
 FEWEST_ROWS = 1 << 17  # of a table: smaller ones are read slowly
 
 
@@ -52,10 +54,10 @@ def table(samples: Samples) -> pa.Table:
     is_number = samples.value == samples.value  # NaN is not
     columns = [
         arrow.numbers(samples.ts, SCHEMA.field("ts").type),
-        samples.named(samples.signals),
-        samples.named(samples.sources),
+        samples.named(samples.signal_names),
+        samples.named(samples.source_names),
         arrow.numbers(samples.value, pa.float64(), None if is_number.all() else is_number),
-        samples.named(samples.units),
-        arrow.named(samples.status.view(np.int8), arrow.names_of(STATUS_NAMES).dictionary),
+        samples.named(samples.unit_names),
+        arrow.named(samples.status.view(np.int8), _STATUSES.dictionary),
     ]
     return pa.table(columns, schema=SCHEMA)

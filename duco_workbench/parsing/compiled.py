@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +9,7 @@ from .. import j1939
 from ..columns import Runs, Samples
 from ..j1939.transport import OUTCOMES, LongMessage
 from ..model import FrameBatch
+from ..names import NO_NAMES, Names
 from . import batches, kernels, values
 from .buffers import Buffers
 from .checks import Frames, bad_bus, bad_length, columns_of
@@ -22,8 +21,6 @@ from .runs import CompiledRuns
 
 _FEWEST_SLOT_BITS, _MOST_IDLE_SLOTS = 12, 1 << 16  # learned entries are dropped between calls beyond the latter
 _MOST_BUS_MAPS, _MOST_BUSES = 4096, 1 << 17
-_MOST_KNOWN_TABLES = 64  # which series a batch has changes little from batch to batch
-_MOST_KNOWN_SERIES = 4096  # of such a table; a batch of many machines is never the same again
 _FLOAT64, _INT64, _UINT8 = map(np.dtype, (np.float64, np.int64, np.uint8))
 _NO_INTEGERS = np.empty(0, np.int64)
 _COUNTED = (
@@ -34,14 +31,14 @@ _COUNTED = (
     ("skipped", kernels.SKIPPED),
 )
 _Bus = tuple[str, str]  # machine ("" where a batch names none), channel
-_Names = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
 class Compiled:
     """An :class:`~.engine.Engine`: keeps what it has learned of ids, and buffers, from call to call."""
 
     _state: State
-    _sources: tuple[NDArray[Any], NDArray[Any]]
+    _sources: Names  # of the streams
+    _machines: Names
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -70,7 +67,9 @@ class Compiled:
         if self._state.slots.size > 2 * _MOST_IDLE_SLOTS:
             self._clear(_FEWEST_SLOT_BITS)
         integers = out.integers if len(out.integers) else None
-        return Samples.of_runs(signals, sources, units, runs, out.value, out.status, integers, machines)
+        return Samples.of_runs(
+            signals, sources, units, runs, out.value, out.status, integers, machines if frames.machines else ()
+        )
 
     def explain(self, frames: FrameBatch) -> Explained:
         tally, noted = self._work.counts.tolist(), self._work.texts[: self._work.counts[kernels.TEXTS]]
@@ -102,36 +101,24 @@ class Compiled:
         out = values.Output(out.value[:rows], out.status[:rows], out.times[:times], out.integers)
         return long, CompiledRuns(starts, at, out.times), keys, out
 
-    def _names_of(self, keys: NDArray[np.int64]) -> _Names:
+    def _names_of(self, keys: NDArray[np.int64]) -> tuple[Names, Names, Names, Names]:
         """Signals, sources, units and machines of the series with these keys."""
-        known = keys.tobytes() if len(keys) <= _MOST_KNOWN_SERIES else b""
-        if known not in self._names:
-            if len(self._names) == _MOST_KNOWN_TABLES:
-                self._names.clear()
-            self._names[known] = self._look_up(keys)
-        return self._names[known] if known else self._names.pop(known)
-
-    def _look_up(self, keys: NDArray[np.int64]) -> _Names:
         labels, streams = keys & 0xFFFF_FFFF, keys >> 32
-        machines, sources = (tuple(names[streams].tolist()) for names in self._seen_from())
-        signals, units = (tuple(names[labels].tolist()) for names in (self._plan.label_names, self._plan.label_units))
-        return signals, sources, units, machines if any(machines) else ()
+        self._name_streams()
+        return self._plan.labels[labels], self._sources[streams], self._plan.units[labels], self._machines[streams]
 
-    def _seen_from(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Machine and source of every stream."""
-        machines, sources = self._sources
-        known, used = len(machines), int(self._state.used[kernels.STREAMS_USED])
+    def _name_streams(self) -> None:
+        """Machine and source of every stream that is new."""
+        known, used = len(self._sources), int(self._state.used[kernels.STREAMS_USED])
         if known < used:
             new = self._state.streams[known:used]
             names = [self._bus_names[bus] for bus in new["bus"].tolist()]
-            seen = [
+            sources = [
                 bus if address < 0 else j1939.source_name(bus, address)
                 for (_, bus), address in zip(names, new["source"].tolist(), strict=True)
             ]
-            machines = np.append(machines, np.array([machine for machine, _ in names], object))
-            sources = np.append(sources, np.array(seen, object))
-            self._sources = machines, sources
-        return machines, sources
+            self._sources = Names.joined([self._sources, Names.of(sources)])
+            self._machines = Names.joined([self._machines, Names.of([machine for machine, _ in names])])
 
     def _bus_map(self, frames: FrameBatch) -> NDArray[np.uint64]:
         """The decoder's own number of each of these buses, (machines * channels)."""
@@ -152,8 +139,7 @@ class Compiled:
     def _clear(self, slot_bits: int) -> None:
         """Forgets every id and stream; the table then has ``2**slot_bits`` slots."""
         self._slot_bits = slot_bits
-        self._sources = np.empty(0, object), np.empty(0, object)
-        self._names: dict[bytes, _Names] = {}
+        self._sources = self._machines = NO_NAMES
         n, half = 1 << slot_bits, 1 << (slot_bits - 1)
         slots, learned = np.full(2 * n, EMPTY, np.uint64), np.zeros(n, LEARNED)
         streams, pieces, rows = np.zeros(half, STREAM), np.zeros(half, PIECE), np.zeros(half, np.int32)

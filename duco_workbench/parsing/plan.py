@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import j1939
+from ..names import Names
 from .database import Database, Message, Signal
 from .texts import TextField, text_fields, text_signals
 from .validity import thresholds
@@ -90,15 +91,15 @@ class Plan:
     """A compiled database.
 
     Attributes:
-        label_names, label_units: text of every label, as arrays of objects.
+        labels, units: of every label.
         texts: the ASCII parameters of a message, by its index.
         most_codecs: how many codecs one frame can call for at most.
         has_j1939: some message is found by its parameter group, so transport sessions are worth following.
     """
 
     tables: Tables
-    label_names: NDArray[Any]
-    label_units: NDArray[Any]
+    labels: Names
+    units: Names
     texts: dict[int, tuple[TextField, ...]]
     most_codecs: int
     has_j1939: bool
@@ -226,9 +227,7 @@ class _Builder:
         )
         names = [name for g in self.groups.values() for name in g.names]
         units = [unit for g in self.groups.values() for unit in g.units]
-        return Plan(
-            tables, np.array(names, object), np.array(units, object), self.texts, self.most_codecs, bool(by_group)
-        )
+        return Plan(tables, Names.of(names), Names.of(units), self.texts, self.most_codecs, bool(by_group))
 
 
 class _Tree:

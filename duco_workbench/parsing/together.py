@@ -59,7 +59,7 @@ def _decode(parts: Sequence[Part]) -> list[Content]:
     names = tuple(map(str, range(len(parts))))
     decoded = [decoder.decode_all(frames) for decoder, frames in _batches(parts, names)]
     samples = [thin(d.samples) if parts[0].is_thinned else d.samples for d in decoded]
-    samples = [s for s in samples if s.signals]
+    samples = [s for s in samples if len(s.signal_names)]
     of_part = Samples.beside(samples).by_machine() if samples else {}
     texts, dtcs = _texts(decoded), _dtcs(decoded)
     empty = Samples.empty()

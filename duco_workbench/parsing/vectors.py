@@ -83,9 +83,7 @@ class Vectorised:
         placed = layout(t, nodes, parts, rows.payloads.ts)
         out = self._writer.write(rows.payloads, nodes, parts, placed)
         machines, sources = _names(placed, buses)
-        signals, units = (
-            tuple(names[placed.labels].tolist()) for names in (self._plan.label_names, self._plan.label_units)
-        )
+        signals, units = self._plan.labels[placed.labels], self._plan.units[placed.labels]
         return Samples.of_runs(signals, sources, units, placed.runs, out.value, out.status, out.integers, machines)
 
     def _plain(self, ids: Ids) -> NDArray[np.bool_]:

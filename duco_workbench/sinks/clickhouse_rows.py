@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..columns import Parsed
+from .. import arrow
+from ..columns import Parsed, Samples
 from ..model import DeadLetter, MessageId, Record
+from ..names import Names
 
 MAX_PARTITIONS = 100  # months in one insert; ClickHouse refuses more, on every retry
 _LAST_TS = 9_214_646_400_000_000  # 2262: what every reader of DateTime64(6) can still hold; microseconds UTC
@@ -68,50 +70,32 @@ def _letter_id(record: Record) -> str:
 
 
 def sample_rows(parsed: Sequence[Parsed]) -> pa.Table:
-    """For ``ce_technology``: the samples of many messages and machines as one batch."""
+    """For ``ce_technology``: the samples of many messages and machines as one batch.
+
+    Series are brought into the table's order, rows are not touched: those of a series follow each other as its messages
+    do, nearly always by time.
+    """
     parts = [p for p in parsed if len(p.samples)]
-    names = [_series_names(p) for p in parts]
-    ranked = sorted({name for part in names for name in part})
-    rank = {name: number for number, name in enumerate(ranked)}
-    codes = [
-        np.fromiter((rank[n] for n in part), np.int32, len(part))[p.samples.series]
-        for part, p in zip(names, parts, strict=True)
-    ]
-    series, ts = _joined(codes, np.int32), _joined([p.samples.ts for p in parts], np.int64)
-    order = np.lexsort((ts, series))
-    series = series[order]
-    keys = {
-        name: _by_series([row[i] for row in ranked], series)
-        for i, name in enumerate(("tenant", "chassis_id", "signal", "source"))
-    }
-    versions = np.repeat(
-        np.array([p.logic_version for p in parts], np.uint32), np.array([len(p.samples) for p in parts], np.int64)
-    )
+    samples = Samples.beside([p.samples.sorted() for p in parts]) if parts else Samples.empty()
+    of_part = np.repeat(np.arange(len(parts)), [len(p.samples.signal_names) for p in parts])
+    tenants = Names.of([p.record.tenant for p in parts])[of_part]
+    machines = Names.of([p.record.chassis_id for p in parts])[of_part]
+    versions = np.array([p.logic_version for p in parts], np.int32)[of_part]
+    keys = tenants, machines, samples.signal_names, samples.source_names
+    order = np.lexsort([names.table.ranks[names.codes] for names in reversed(keys)])
+    placed = samples.in_order(order)
     return pa.table(
         {
-            **keys,
-            "ts": _times(ts[order]),
-            "value": pa.array(_joined([p.samples.value for p in parts], np.float64)[order]),
-            "status": pa.array(_joined([p.samples.status for p in parts], np.uint8)[order].astype(np.int8)),
-            "logic_version": pa.array(versions[order]),
+            "tenant": placed.named(tenants[order]),
+            "chassis_id": placed.named(machines[order]),
+            "signal": placed.named(placed.signal_names),
+            "source": placed.named(placed.source_names),
+            "ts": _times(placed.ts),
+            "value": arrow.numbers(placed.value, pa.float64()),
+            "status": arrow.numbers(placed.status, pa.int8()),
+            "logic_version": arrow.numbers(placed.each(versions[order]), pa.uint32()),
         }
     )
-
-
-def _series_names(parsed: Parsed) -> list[tuple[str, str, str, str]]:
-    tenant, chassis_id, samples = parsed.record.tenant, parsed.record.chassis_id, parsed.samples
-    return [(tenant, chassis_id, *pair) for pair in zip(samples.signals, samples.sources, strict=True)]
-
-
-def _joined(parts: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(0, kind)
-
-
-def _by_series(names: list[str], series: NDArray[np.int32]) -> pa.DictionaryArray:
-    """One name a series -> one a row."""
-    table = {name: code for code, name in enumerate(dict.fromkeys(names))}
-    codes = np.array([table[name] for name in names], np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(codes[series]), pa.array(list(table), pa.string()))
 
 
 def text_rows(parsed: Sequence[Parsed]) -> pa.Table:
@@ -192,4 +176,4 @@ def _dictionary(texts: Sequence[str]) -> pa.DictionaryArray:
 def _times(ts: Sequence[int] | NDArray[np.int64]) -> pa.Array:
     """Microseconds UTC. A machine's clock may say anything; what the column cannot hold is stored as the nearest."""
     held = np.clip(np.asarray(ts, np.int64), 0, _LAST_TS)
-    return pa.array(held).cast(pa.timestamp("us", "UTC"))
+    return arrow.numbers(held, pa.timestamp("us", "UTC"))
