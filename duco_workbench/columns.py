@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import arrow
 from .model import STATUS_NAMES, Dtc, Record
-from .names import Names, Table, Texts
+from .names import NO_NAMES, Names, Table, Texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,6 +205,9 @@ class Samples:
     def in_order(self, series: NDArray[np.int64]) -> Self:
         """These of the ``k`` series and their rows, in this order; rows are in order of series."""
         runs = self.runs
+        if (np.diff(series) == 1).all():  # no row moves
+            first, end = (int(series[0]), int(series[-1]) + 1) if len(series) else (0, 0)
+            return self.part(first, end)
         counts = runs.counts[series]
         starts = np.concatenate([[0], np.cumsum(counts)])
         rows = np.repeat(runs.starts[series] - starts[:-1], counts) + np.arange(starts[-1])
@@ -215,18 +218,20 @@ class Samples:
         return self.in_order(np.flatnonzero(wanted))
 
     def by_machine(self) -> dict[str, Self]:
-        """The samples of each machine of a batch of several; rows are in order of series."""
+        """The samples of each machine of a batch of several, which then need not say whose they are; rows are in order
+        of series."""
         codes, table = self.machine_names.codes, self.machine_names.table
         order = np.argsort(codes, kind="stable")
-        whole = self if (np.diff(order) == 1).all() else self.in_order(order)
+        whole = self.in_order(order)
+        whole.machine_names = NO_NAMES
         bounds = np.searchsorted(codes[order], np.arange(len(table) + 1)).tolist()
         return {
-            machine: whole._part(first, end)
+            machine: whole.part(first, end)
             for machine, first, end in zip(table.texts, bounds[:-1], bounds[1:], strict=True)
             if end > first
         }
 
-    def _part(self, first: int, end: int) -> Self:
+    def part(self, first: int, end: int) -> Self:
         """Consecutive series: views of the same rows."""
         runs = self.runs
         begin, stop = int(runs.starts[first]), int(runs.starts[end])

@@ -1,23 +1,24 @@
 """What a record of each topic of the log is in bytes: (key, headers, body) on any log.
 
-``raw``: the body verbatim with headers. ``parsed``: one envelope's samples and texts as an Arrow IPC stream (zstd),
-where it came from in the schema's metadata. ``dead-letters``: as ``raw``, with reason and detail.
+``raw``: the body verbatim with headers. ``parsed``: what some envelopes of one partition became, as an Arrow IPC stream
+(:mod:`.parsed_ipc`). ``dead-letters``: as ``raw``, with reason and detail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
-import msgspec
-import pyarrow as pa
-
-from .columns import Event, Parsed, Samples, Text
-from .model import DeadLetter, Dtc, Record
+from .columns import Parsed
+from .model import DeadLetter, Record
+from .parsed_ipc import from_ipc, to_ipc
+from .record_headers import headers_of, record_of
 
 T = TypeVar("T")
 PARTITIONS = 8
+MOST_ROWS = 1 << 16  # of a parsed entry: a megabyte before it is compressed
 
 
 @lru_cache(maxsize=65536)
@@ -52,110 +53,68 @@ class Topic(Generic[T]):
 
     name: str
 
-    def encode(self, item: T) -> Entry:
+    def encode(self, items: Sequence[T]) -> Iterator[Entry]:
+        """The entries of a batch; what one machine has sent stays in order."""
         raise NotImplementedError
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> T:
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[T]:
+        """The items of one entry."""
         raise NotImplementedError
 
 
-_NUMBERS = ("ts", "ts_enqueued", "ts_ingested", "hub_partition", "hub_sequence", "v")
-_TEXTS = ("tenant", "chassis_id", "msg_type", "message_id")
-
-
-def _headers(record: Record) -> dict[str, str]:
-    return {name: str(getattr(record, name)) for name in (*_TEXTS, *_NUMBERS)}
-
-
-def _record(headers: Mapping[str, str], body: bytes) -> Record:
-    numbers = {name: int(headers[name]) for name in _NUMBERS}
-    return Record(**{name: headers[name] for name in _TEXTS}, **numbers, body=body)  # type: ignore[arg-type]
+def _key(record: Record) -> str:
+    return f"{record.tenant}/{record.chassis_id}"
 
 
 class Raw(Topic[Record]):
     name = "raw"
 
-    def encode(self, item: Record) -> Entry:
-        return Entry(f"{item.tenant}/{item.chassis_id}", _headers(item), item.body)
+    def encode(self, items: Sequence[Record]) -> Iterator[Entry]:
+        return (Entry(_key(item), headers_of(item), item.body) for item in items)
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Record:
-        return _record(headers, body)
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[Record]:
+        return [record_of(headers, body)]
 
 
 class DeadLetters(Topic[DeadLetter]):
     name = "dead-letters"
 
-    def encode(self, item: DeadLetter) -> Entry:
-        headers = {**_headers(item.record), "reason": item.reason, "detail": item.detail}
-        return Entry(f"{item.record.tenant}/{item.record.chassis_id}", headers, item.record.body)
+    def encode(self, items: Sequence[DeadLetter]) -> Iterator[Entry]:
+        for item in items:
+            headers = {**headers_of(item.record), "reason": item.reason, "detail": item.detail}
+            yield Entry(_key(item.record), headers, item.record.body)
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> DeadLetter:
-        return DeadLetter(_record(headers, body), headers["reason"], headers["detail"])
-
-
-class _Origin(msgspec.Struct):
-    """The schema metadata of a ``parsed`` record: everything of it that is not a sample."""
-
-    headers: dict[str, str]
-    realtime: bool
-    logic_version: int
-    units: dict[str, str]
-    texts: list[Text]
-    dtcs: list[Dtc]
-    events: list[Event]
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[DeadLetter]:
+        return [DeadLetter(record_of(headers, body), headers["reason"], headers["detail"])]
 
 
 class ParsedTopic(Topic[Parsed]):
+    """The messages of a batch that go to one partition are one entry: each of its own would cost more to write and to
+    read than to decode."""
+
     name = "parsed"
 
-    def encode(self, item: Parsed) -> Entry:
-        return Entry(f"{item.record.tenant}/{item.record.chassis_id}", {}, to_ipc(item))
+    def encode(self, items: Sequence[Parsed]) -> Iterator[Entry]:
+        of_partition: defaultdict[int, list[Parsed]] = defaultdict(list)
+        for item in items:
+            of_partition[partition_of(_key(item.record))].append(item)
+        for together in of_partition.values():
+            for part in _of_size(together):
+                yield Entry(_key(part[0].record), {}, to_ipc(part))
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Parsed:
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[Parsed]:
         return from_ipc(body)
 
 
+def _of_size(items: Sequence[Parsed]) -> Iterator[Sequence[Parsed]]:
+    """At most :data:`MOST_ROWS` in each part, unless one item has more."""
+    first, rows = 0, 0
+    for i, item in enumerate(items):
+        rows += len(item.samples)
+        if i > first and rows > MOST_ROWS:
+            yield items[first:i]
+            first, rows = i, len(item.samples)
+    yield items[first:]
+
+
 RAW, PARSED, DEAD_LETTERS = Raw(), ParsedTopic(), DeadLetters()
-
-_ORIGIN = b"duco"
-# An envelope is small: handing its buffers to a thread pool costs three times their compression.
-_WRITE = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-_READ = pa.ipc.IpcReadOptions(use_threads=False)
-
-
-def to_ipc(item: Parsed) -> bytes:
-    """One envelope's samples as an Arrow IPC stream: signal, source, ts, value, status."""
-    samples = item.samples
-    units = {s: u for s, u in zip(samples.signals, samples.units, strict=True) if u}
-    origin = _Origin(
-        _headers(item.record),
-        item.realtime,
-        item.logic_version,
-        units,
-        list(item.texts),
-        list(item.dtcs),
-        list(item.events),
-    )
-    table = samples.to_arrow().replace_schema_metadata({_ORIGIN: msgspec.json.encode(origin)})
-    out = pa.BufferOutputStream()
-    with pa.ipc.new_stream(out, table.schema, options=_WRITE) as writer:
-        writer.write_table(table)
-    return bytes(out.getvalue())
-
-
-def from_ipc(body: bytes) -> Parsed:
-    """The inverse of :func:`to_ipc`; the record comes without its body."""
-    table = pa.ipc.open_stream(body, options=_READ).read_all()
-    origin = msgspec.json.decode(table.schema.metadata[_ORIGIN], type=_Origin)
-    bare = Samples.from_arrow(table)
-    units = tuple(origin.units.get(signal, "") for signal in bare.signals)
-    samples = Samples(bare.signals, bare.sources, units, bare.series, bare.ts, bare.value, bare.status)
-    return Parsed(
-        _record(origin.headers, b""),
-        origin.realtime,
-        origin.logic_version,
-        samples,
-        tuple(origin.texts),
-        tuple(origin.dtcs),
-        tuple(origin.events),
-    )

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import redis
 
-from duco_workbench import topics, wire
+from duco_workbench import wire
 from duco_workbench.columns import Parsed, Samples, Text
 from duco_workbench.model import SECOND, Envelope, Message, Record, Status
+from duco_workbench.parsed_ipc import to_ipc
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
 from duco_workbench.sinks.live import LiveSink, stream_key, to_json
 from duco_workbench.sinks.snapshot import SnapshotSink
@@ -77,7 +78,7 @@ def write_past(
         while ts + length <= time.time() * SECOND:
             items = _items(seq, ts, length, chassis_id, everything)
             for item in items:
-                entry: dict[Any, Any] = {"json": to_json(item), "arrow": topics.to_ipc(item)}
+                entry: dict[Any, Any] = {"json": to_json(item), "arrow": to_ipc([item])}
                 key = stream_key("demo", chassis_id, item.record.msg_type)
                 client.xadd(key, entry, id=f"{(ts + length) // 1000}-*")
             seq, ts = seq + len(items), ts + length

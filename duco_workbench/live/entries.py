@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .. import topics
 from ..columns import Parsed
+from ..parsed_ipc import from_ipc
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Entry:
 def decode(stream: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry | None:
     """None, and a line in the log, for an entry that cannot be read: the next one may be good."""
     try:
-        return Entry(stream, entry_id.decode(), fields[b"json"], topics.from_ipc(fields[b"arrow"]))
+        return Entry(stream, entry_id.decode(), fields[b"json"], from_ipc(fields[b"arrow"])[0])
     except Exception as error:  # whatever bytes someone put there, a reader of many machines goes on
         log.warning("entry %s of %s cannot be read: %r", entry_id.decode(), stream, error)
         return None

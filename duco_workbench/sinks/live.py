@@ -1,7 +1,7 @@
 """The realtime branch: every message as an entry of ``live-stream/{tenant}/consumer-{chassisId}/{msgType}``.
 
 An entry has two fields. ``json`` holds the last value of each field and goes out on the Pub/Sub channel of the same
-name too; ``arrow`` holds all samples, in the bytes of a ``parsed`` record (:mod:`duco_workbench.topics`).
+name too; ``arrow`` holds all samples, in the bytes of a ``parsed`` record (:mod:`duco_workbench.parsed_ipc`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from .. import topics
 from ..columns import Parsed, Samples
 from ..model import Status
+from ..parsed_ipc import to_ipc
 from .lossy import LossySink
 
 KEEP_MS = 180_000  # the page reads two minutes; a third makes sure of it
@@ -36,7 +36,7 @@ class LiveSink(LossySink):
         for item in batch:
             key = stream_key(item.record.tenant, item.record.chassis_id, item.record.msg_type)
             body = to_json(item)
-            pipe.xadd(key, {"json": body, "arrow": topics.to_ipc(item)}, minid=oldest, approximate=True)
+            pipe.xadd(key, {"json": body, "arrow": to_ipc([item])}, minid=oldest, approximate=True)
             pipe.xtrim(key, maxlen=MOST_ENTRIES, approximate=True)
             pipe.pexpire(key, KEEP_MS)  # a machine that is gone leaves nothing behind
             pipe.publish(key, body)

@@ -37,8 +37,7 @@ class LogSink(Generic[T]):
         with redis_log.service_errors(f"writing to the log's topic {self._topic.name}"):
             await self._wait_for_room()
             pipe = self._redis.pipeline(transaction=False)
-            for item in batch:
-                entry = self._topic.encode(item)
+            for entry in self._topic.encode(batch):
                 stream = redis_log.stream_key(self._topic.name, partition_of(entry.key))
                 pipe.xadd(stream, {**entry.headers, "body": entry.body})
             await pipe.execute()

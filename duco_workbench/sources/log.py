@@ -89,15 +89,15 @@ class LogSource(Generic[T]):
     def _delivery(self, reply: Any) -> Delivery[T]:
         items: list[T] = []
         position: dict[str, str] = {}
-        size = 0
+        size = count = 0
         for stream, entries in reply.items() if isinstance(reply, dict) else reply or ():
             for entry_id, fields in entries:
                 body = fields.pop(b"body")
-                size += len(body)
-                items.append(self._topic.decode({k.decode(): v.decode() for k, v in fields.items()}, body))
+                size, count = size + len(body), count + 1
+                items += self._topic.decode({k.decode(): v.decode() for k, v in fields.items()}, body)
                 position[stream.decode()] = entry_id.decode()
         if items:
-            self._count = min(1024, max(8, BYTES * len(items) // max(size, 1) // len(position)))
+            self._count = min(1024, max(8, BYTES * count // max(size, 1) // len(position)))
         return Delivery(items, position)
 
     async def commit(self, delivery: Delivery[Any]) -> None:

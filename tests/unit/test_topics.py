@@ -6,13 +6,14 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import polars
 import pytest
 from records import can_record, parsed
 
 from duco_workbench import topics
 from duco_workbench.columns import Samples
 from duco_workbench.model import DeadLetter
+from duco_workbench.parsed_ipc import from_ipc, to_ipc
 
 
 @pytest.mark.parametrize(
@@ -23,14 +24,15 @@ from duco_workbench.model import DeadLetter
     ],
 )
 def test_a_record_comes_back_equal(topic: topics.Topic[Any], item: Any) -> None:
-    entry = topic.encode(item)
+    (entry,) = topic.encode([item])
     assert entry.key == "demo/m1"
-    assert topic.decode(entry.headers, entry.body) == item
+    assert topic.decode(entry.headers, entry.body) == [item]
 
 
 def test_parsed_comes_back_equal() -> None:
     item = parsed()
-    back = topics.PARSED.decode({}, topics.PARSED.encode(item).body)
+    (entry,) = topics.PARSED.encode([item])
+    (back,) = topics.PARSED.decode({}, entry.body)
     assert (back.record, back.realtime, back.logic_version) == (item.record, True, 7)
     assert (back.texts, back.dtcs, back.events) == (item.texts, item.dtcs, item.events)
     assert back.samples.signals == item.samples.signals
@@ -41,14 +43,39 @@ def test_parsed_comes_back_equal() -> None:
 
 def test_parsed_without_samples() -> None:
     item = parsed(n=0)
-    assert len(topics.from_ipc(topics.to_ipc(item)).samples) == 0
+    (back,) = from_ipc(to_ipc([item]))
+    assert len(back.samples) == 0
+    assert back.record.message_id == item.record.message_id
 
 
 def test_a_listener_without_our_code_reads_parsed_as_arrow() -> None:
-    table = pa.ipc.open_stream(topics.to_ipc(parsed())).read_all()
-    assert table.column_names == ["signal", "source", "ts", "value", "status"]
-    assert str(table.schema.field("ts").type) == "timestamp[us, tz=UTC]"
-    assert table["status"].to_pylist()[20:25] == ["ok", "ok", "ok", "ok", "not_available"]
+    item = parsed()
+    table = polars.read_ipc_stream(to_ipc([item]))
+    rows = table.explode("ts", "value", "status").select("signal", "source", "ts", "value", "status")
+    expected = item.samples.to_polars()
+    assert rows["ts"].dtype == polars.Datetime("us", "UTC")
+    assert rows["signal"].cast(str).to_list() == expected["signal"].cast(str).to_list()
+    assert rows["ts"].to_list() == expected["ts"].to_list()
+    assert rows["value"].fill_nan(None).to_list() == expected["value"].fill_nan(None).to_list()
+    assert rows["status"].to_list()[20:25] == [0, 0, 0, 0, 1]
+
+
+def test_messages_of_a_partition_are_one_entry_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [parsed(seq, chassis_id=f"m{seq % 5}") for seq in range(20)] + [parsed(20, n=0)]
+    entries = list(topics.PARSED.encode(items))
+    assert len(entries) == len({topics.partition_of(entry.key) for entry in entries})
+    monkeypatch.setattr(topics, "MOST_ROWS", 2 * len(items[0].samples))
+    small = list(topics.PARSED.encode(items))
+    assert len(small) > len(entries)
+    for given in (entries, small):
+        back = [(topics.partition_of(e.key), item) for e in given for item in topics.PARSED.decode({}, e.body)]
+        assert all(topics.partition_of(f"demo/{item.record.chassis_id}") == partition for partition, item in back)
+        for machine in {item.record.chassis_id for item in items}:
+            sent = [item for item in items if item.record.chassis_id == machine]
+            came = [item for _, item in back if item.record.chassis_id == machine]
+            assert [c.record.message_id for c in came] == [s.record.message_id for s in sent]
+            for c, s in zip(came, sent, strict=True):
+                assert str(c.samples.to_arrow().to_pylist()) == str(s.samples.to_arrow().to_pylist())
 
 
 def test_partitions_are_those_of_kafkas_default_partitioner() -> None:
