@@ -86,7 +86,8 @@ class HopNotes:
 
     def note(self, records: Iterable[Record]) -> None:
         for record in records:
-            self._add(Which(record.tenant, record.chassis_id, record.msg_type), _mark(record))
+            if record.replay is None:  # a replayed one has passed before
+                self._add(Which(record.tenant, record.chassis_id, record.msg_type), _mark(record))
 
     def _add(self, which: Which, mark: Mark) -> None:
         known = self._waiting.get(which)

@@ -193,12 +193,20 @@ class MessageId(NamedTuple):
         return cls(chassis_id, int(epoch), int(seq))
 
 
+class Replay(NamedTuple):
+    """A record's second life: the dead letter it was put back on the raw log for, and when (microseconds UTC)."""
+
+    letter: str
+    at: int
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One message on the ``raw`` log: the body verbatim, and what is known of it without judging it.
 
     ``ts`` and ``message_id`` are the envelope's own when it could be read, else ``ts_enqueued`` and the hub's
     ``partition:sequence``. ``chassis_id`` is the authenticated device's, ``tenant`` the hub's, never the payload's.
+    ``replay`` is None as it comes from the hub.
     """
 
     tenant: str
@@ -212,6 +220,7 @@ class Record:
     hub_partition: int = 0
     hub_sequence: int = 0
     v: int = 1
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +231,15 @@ class Message:
     envelope: Envelope
 
 
+PASSED = ""  # the reason of no refusal
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message, or part of one, that could not be used, with enough to find and replay it."""
+    """One message, or part of one, that could not be used, with enough to find and replay it.
+
+    ``reason`` is :data:`PASSED` where a replayed record was good: that closes the letter it was replayed for.
+    """
 
     record: Record
     reason: str

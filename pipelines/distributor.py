@@ -13,7 +13,11 @@ from duco_workbench.topics import DEAD_LETTERS, PARSED
 
 async def work(stop: runtime.Stop) -> None:
     settings = Settings.load()
-    to = DistributorSinks(store=SampleTable(settings.store_url), snapshot=SnapshotSink(settings.live_url))
+    to = DistributorSinks(
+        store=SampleTable(settings.store_url),
+        snapshot=SnapshotSink(settings.live_url),
+        letters=DeadLetterTable(settings.store_url),
+    )
     letters = DeadLetterTable(settings.store_url)
     source = hops.Noted(
         LogSource(settings.log_url, PARSED, "distributor"),
@@ -22,7 +26,7 @@ async def work(stop: runtime.Stop) -> None:
     )
     async with pulse.beating("distributor", settings.log_url):
         await asyncio.gather(
-            runtime.run_flow(source, lambda parsed: distributor(parsed, to), (to.store, to.snapshot), stop),
+            runtime.run_flow(source, lambda parsed: distributor(parsed, to), (to.store, to.snapshot, to.letters), stop),
             runtime.run_flow(
                 LogSource(settings.log_url, DEAD_LETTERS, "distributor"),
                 lambda batches: dead_letter_office(batches, letters),

@@ -233,7 +233,7 @@ class History:
 
 
 _MACHINE = "tenant = {tenant:String} AND chassis_id = {chassis_id:String}"
-_RECORD_FIELDS = tuple(field.name for field in fields(Record))
+_RECORD_FIELDS = tuple(field.name for field in fields(Record) if field.name != "replay")
 
 
 def _with_status(table: pa.Table) -> pa.Table:

@@ -24,7 +24,16 @@ from urllib3.exceptions import HTTPError
 from ..columns import Parsed
 from ..errors import ConfigError, DataError, ServiceError
 from ..model import DeadLetter, Record
-from .clickhouse_rows import by_partitions, dead_letter_rows, dtc_rows, event_rows, raw_rows, sample_rows, text_rows
+from .clickhouse_rows import (
+    by_partitions,
+    dead_letter_rows,
+    dtc_rows,
+    event_rows,
+    message_rows,
+    raw_rows,
+    sample_rows,
+    text_rows,
+)
 
 logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # its warnings come again as our errors
 
@@ -164,7 +173,9 @@ class RawArchive(_Table):
 
 
 class SampleTable(_Table):
-    """``ce_technology`` and, where a message has them, ``texts``, ``dtcs`` and ``events``."""
+    """``ce_technology`` and, where a message has them, ``texts``, ``dtcs`` and ``events``; then ``parsed_messages``,
+    which say that all this is there.
+    """
 
     async def write(self, batch: Sequence[Parsed]) -> None:
         await asyncio.to_thread(self._write, batch)
@@ -174,10 +185,11 @@ class SampleTable(_Table):
         for table, rows in (("texts", text_rows), ("dtcs", dtc_rows), ("events", event_rows)):
             if any(getattr(parsed, table) for parsed in batch):
                 self._store.insert(table, rows(batch), "ts")
+        self._store.insert("parsed_messages", message_rows(batch))
 
 
 class DeadLetterTable(_Table):
-    """``dead_letters``: what could not be used, and why."""
+    """``dead_letters``: what could not be used, and why; and which of that was good when it was replayed."""
 
     async def write(self, batch: Sequence[DeadLetter]) -> None:
         await asyncio.to_thread(self._write, batch)

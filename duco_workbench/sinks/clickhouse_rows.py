@@ -20,6 +20,7 @@ from ..model import DeadLetter, MessageId, Record
 from ..names import Names
 
 MAX_PARTITIONS = 100  # months in one insert; ClickHouse refuses more, on every retry
+MAX_EPOCH, MAX_SEQ = 10**17, 10**15  # what is higher is no number that was counted up to
 _LAST_TS = 9_214_646_400_000_000  # 2262: what every reader of DateTime64(6) can still hold; microseconds UTC
 
 
@@ -54,19 +55,46 @@ def _record_columns(records: Sequence[Record], order: Sequence[int] | None = Non
 def dead_letter_rows(letters: Sequence[DeadLetter]) -> pa.Table:
     """For ``dead_letters``."""
     table = _record_columns([letter.record for letter in letters])
-    for name, texts in (("reason", [x.reason for x in letters]), ("detail", [x.detail for x in letters])):
-        table = table.append_column(name, pa.array(texts, pa.string()))
-    return table.append_column("letter", pa.array([_letter_id(x.record) for x in letters], pa.string()))
+    texts = {
+        "letter": [_letter_id(letter.record) for letter in letters],
+        "reason": [letter.reason for letter in letters],
+        "detail": [letter.detail for letter in letters],
+    }
+    for name, column in texts.items():
+        table = table.append_column(name, pa.array(column, pa.string()))
+    return table.append_column("replayed_at", _times([x.record.replay.at if x.record.replay else 0 for x in letters]))
 
 
 def _letter_id(record: Record) -> str:
-    """The machine's own message id; a body too broken to have one is known by its hash, however often it comes."""
+    """That of the letter it was replayed for; else the machine's own message id; a body too broken to have one is known
+    by its hash, however often it comes.
+    """
+    if record.replay is not None:
+        return record.replay.letter
+    return record.message_id if _number(record) else hashlib.sha256(record.body).hexdigest()[:32]
+
+
+def _number(record: Record) -> MessageId | None:
+    """None where the message id is not one that the machine itself has minted."""
     try:
-        if MessageId.parse(record.message_id).chassis_id == record.chassis_id:
-            return record.message_id
+        minted = MessageId.parse(record.message_id)
     except ValueError:
-        pass
-    return hashlib.sha256(record.body).hexdigest()[:32]
+        return None
+    return minted if minted.chassis_id == record.chassis_id and str(minted) == record.message_id else None
+
+
+def message_rows(parsed: Sequence[Parsed]) -> pa.Table:
+    """For ``parsed_messages``: those that are numbered, and lower than what any machine reaches."""
+    found = [(p.record.tenant, number) for p in parsed if (number := _number(p.record))]
+    numbers = [(tenant, n) for tenant, n in found if 0 < n.epoch < MAX_EPOCH and 0 < n.seq < MAX_SEQ]
+    return pa.table(
+        {
+            "tenant": _dictionary([tenant for tenant, _ in numbers]),
+            "chassis_id": _dictionary([n.chassis_id for _, n in numbers]),
+            "epoch": pa.array([n.epoch for _, n in numbers], pa.uint64()),
+            "seq": pa.array([n.seq for _, n in numbers], pa.uint64()),
+        }
+    )
 
 
 def sample_rows(parsed: Sequence[Parsed]) -> pa.Table:

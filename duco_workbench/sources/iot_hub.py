@@ -20,8 +20,8 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import CheckpointStore
 from azure.eventhub.exceptions import OwnershipLostError
 
-from .. import wire
-from ..errors import ConfigError, DataError, ServiceError
+from ..errors import ConfigError, ServiceError
+from ..judge import identity
 from ..model import SECOND, Record
 from ..ports import Delivery
 from .hub_session import Batch, Hub, Part, Session
@@ -34,7 +34,6 @@ FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 5.0
 
 DEVICE_ID = b"iothub-connection-device-id"
 NO_TENANT = "$twin.tags.tenant"  # what message enrichment stamps for a device that has no such tag
-LONGEST_NAME = 64  # of a msg_type that is kept as it came
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -169,28 +168,20 @@ def record_of(event: EventData, part: Part, tenant: str) -> Record:
     """The body verbatim; who sent it by the hub's word; the rest by the envelope's, where that can be read."""
     body = event.body if isinstance(event.body, bytes) else b"".join(event.body)  # type: ignore[arg-type]
     partition, sequence, at = int(part.context.partition_id), event.sequence_number or 0, enqueued(event)
-    msg_type, message_id, ts, v = _head(body) or ("unknown", f"{partition}:{sequence}", at, 1)
+    known = identity(body, partition, sequence, at)
     return Record(
         tenant=_tenant(event.properties) or tenant,
         chassis_id=_text(event.system_properties.get(DEVICE_ID)),
-        msg_type=msg_type,
-        message_id=message_id,
-        ts=ts,
+        msg_type=known.msg_type,
+        message_id=known.message_id,
+        ts=known.ts,
         ts_enqueued=at,
         ts_ingested=now(),
         body=body,
         hub_partition=partition,
         hub_sequence=sequence,
-        v=v,
+        v=known.v,
     )
-
-
-def _head(body: bytes) -> tuple[str, str, int, int] | None:
-    try:
-        head = wire.read_head(body)
-    except DataError:
-        return None
-    return (head.msg_type if len(head.msg_type) <= LONGEST_NAME else "unknown"), head.message_id, head.ts, head.v
 
 
 def enqueued(event: EventData) -> int:

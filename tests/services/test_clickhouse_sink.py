@@ -144,14 +144,14 @@ async def test_dead_letters_once_by_message_or_body(url: str) -> None:
     letters = [
         DeadLetter(record(1), "unknown_version", "envelope version 9"),
         DeadLetter(record(1), "unknown_version", "envelope version 9"),
-        DeadLetter(record(1), "no_manifest", "another reason is another letter"),
+        DeadLetter(record(1), "no_manifest", "one message has one letter"),
         *(DeadLetter(r, "malformed_json", "redelivered with another sequence") for r in unread),
     ]
     for _ in range(2):
         await sink.write(letters)
     await sink.close()
     stored = rows(url, "SELECT reason, detail FROM dead_letters_view ORDER BY reason")
-    assert [reason for reason, _ in stored] == ["malformed_json", "no_manifest", "unknown_version"]
+    assert [reason for reason, _ in stored] == ["malformed_json", "no_manifest"]
 
 
 def test_a_refusal_of_the_data_says_so(url: str) -> None:

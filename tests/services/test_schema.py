@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 
@@ -12,8 +13,18 @@ from duco_workbench.local.store.process import StoreProcess, running
 from duco_workbench.schema import LATEST, migrate
 from duco_workbench.sinks.clickhouse import connect
 
+migration = importlib.import_module("duco_workbench.schema.migrate")
 VIEWS = {"samples", "latest", "raw_messages", "dtcs_view", "events_view", "texts_view", "dead_letters_view"}
-TABLES = {"raw_data_cache_store", "ce_technology", "dtcs", "events", "texts", "dead_letters", "schema_version"}
+TABLES = {
+    "raw_data_cache_store",
+    "ce_technology",
+    "dtcs",
+    "events",
+    "texts",
+    "dead_letters",
+    "parsed_messages",
+    "schema_version",
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +39,7 @@ def url(store: StoreProcess, database: str) -> str:
 
 def test_a_database_of_its_own_with_every_table_and_view(store: StoreProcess) -> None:
     client = connect(url(store, "fresh"))
-    assert migrate(client) == LATEST == 4
+    assert migrate(client) == LATEST == 5
     rows = client.query("SELECT name, engine FROM system.tables WHERE database = 'fresh'").result_rows
     assert {name for name, engine in rows if engine == "View"} == VIEWS
     assert {name for name, engine in rows if engine != "View"} == TABLES
@@ -69,9 +80,28 @@ def test_only_what_is_missing_is_applied(store: StoreProcess) -> None:
     migrate(client)
     client.command("DROP TABLE dead_letters")
     client.command("DROP VIEW dead_letters_view")
-    client.command("DELETE FROM schema_version WHERE version = 4")
+    client.command("DELETE FROM schema_version WHERE version >= 4")
     migrate(client)
     assert client.command("SELECT count() FROM dead_letters_view") == 0
+
+
+def test_what_a_store_of_before_holds_is_taken_for_parsed_but_for_its_dead_letters(
+    store: StoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(url(store, "before"))
+    with monkeypatch.context() as patched:
+        patched.setattr(migration, "scripts", lambda scripts=migration.scripts: scripts()[:4])
+        patched.setattr(migration, "LATEST", 4)
+        migrate(client)
+    ids = ["m:1:7:1", "m:1:7:2", "m:1:7:x", "m:1:7:03", "m:1:8", "0:33", "m2:7:1"]
+    for message_id in ids:
+        client.command(f"INSERT INTO raw_data_cache_store (chassis_id, message_id) VALUES ('m:1', '{message_id}')")
+    for reason in ("one", "two"):
+        client.command(f"INSERT INTO dead_letters (chassis_id, letter, reason) VALUES ('m:1', 'm:1:7:2', '{reason}')")
+    assert migrate(client) == LATEST
+    parsed = client.query("SELECT chassis_id, epoch, seq FROM parsed_messages ORDER BY ALL").result_rows
+    assert parsed == [("m:1", 7, 1)]
+    assert client.query("SELECT letter, reason FROM dead_letters_view").result_rows == [("m:1:7:2", "one")]
 
 
 def test_a_newer_database_is_left_alone(store: StoreProcess) -> None:

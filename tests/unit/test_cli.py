@@ -47,6 +47,7 @@ def duco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (["import", "empty.log", "--machine", "m"], "http://127.0.0.1:1"),
         (["import", "empty.log", "--machine", "m", "--keep", "some"], "write all or changes"),
         (["status"], "no stack is running"),
+        (["dead-letters", "list", "--since", "yesterday"], "write it as 2026-"),
         (["run", "nothing"], "there are: distributor, ingestor, processor"),
     ],
 )

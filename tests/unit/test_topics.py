@@ -12,7 +12,7 @@ from records import can_record, parsed
 
 from duco_workbench import topics
 from duco_workbench.columns import Samples
-from duco_workbench.model import DeadLetter
+from duco_workbench.model import DeadLetter, Replay
 from duco_workbench.parsed_ipc import from_ipc, to_ipc
 
 
@@ -20,6 +20,8 @@ from duco_workbench.parsed_ipc import from_ipc, to_ipc
     ("topic", "item"),
     [
         (topics.RAW, can_record()),
+        (topics.RAW, can_record(replay=Replay("m1:1:1", 5))),
+        (topics.DEAD_LETTERS, DeadLetter(can_record(replay=Replay("m1:1:1", 5)), "")),
         (topics.DEAD_LETTERS, DeadLetter(can_record(), "bad_base64", "block can0: odd")),
     ],
 )
@@ -30,7 +32,7 @@ def test_a_record_comes_back_equal(topic: topics.Topic[Any], item: Any) -> None:
 
 
 def test_parsed_comes_back_equal() -> None:
-    item = parsed()
+    item = parsed(replay=Replay("m1:1:1", 5))
     (entry,) = topics.PARSED.encode([item])
     (back,) = topics.PARSED.decode({}, entry.body)
     assert (back.record, back.realtime, back.logic_version) == (item.record, True, 7)

@@ -1,0 +1,84 @@
+"""Processor and distributor between a real log and a real store, in a test's own loop and with its own logic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from duco_workbench import redis_log
+from duco_workbench.flows.distributor import DistributorSinks, dead_letter_office, distributor
+from duco_workbench.flows.processor import ProcessorSinks, processor
+from duco_workbench.flows.validate import validator
+from duco_workbench.model import Record
+from duco_workbench.parsing.logic import ManifestLogic
+from duco_workbench.runtime import Stop, run_flow
+from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleTable, connect
+from duco_workbench.sinks.log import LogSink
+from duco_workbench.sinks.snapshot import SnapshotSink
+from duco_workbench.sources.log import LogSource
+from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
+
+MEMORY = 256 << 20
+READERS = ((RAW.name, "processor"), (PARSED.name, "distributor"), (DEAD_LETTERS.name, "distributor"))
+
+
+class Pipes:
+    """Its two ends: ``send`` to the raw log, ``rows`` of the store."""
+
+    def __init__(self, log_url: str, store_url: str) -> None:
+        self.log_url, self.store_url = log_url, store_url
+
+    async def send(self, *records: Record) -> None:
+        await self.put(RAW, *records)
+
+    async def put(self, topic: Any, *items: Any) -> None:
+        sink = LogSink(self.log_url, topic, MEMORY)
+        await sink.write(items)
+        await sink.close()
+
+    async def idle(self, seconds: float = 30) -> None:
+        """Until every reader has committed everything."""
+        async with asyncio.timeout(seconds):
+            while any([await redis_log.lag(self.log_url, *reader) for reader in READERS]):
+                await asyncio.sleep(0.05)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with connect(self.store_url) as client:
+            return [tuple(row) for row in client.query(query).result_rows]
+
+
+@asynccontextmanager
+async def running_pipes(log_url: str, store_url: str, logic: ManifestLogic) -> AsyncIterator[Pipes]:
+    """As the pipelines are drawn, for the block."""
+    stop = Stop()
+    to = ProcessorSinks(RawArchive(store_url), LogSink(log_url, PARSED, MEMORY), LogSink(log_url, DEAD_LETTERS, MEMORY))
+    out = DistributorSinks(SampleTable(store_url), SnapshotSink(log_url), DeadLetterTable(store_url))
+    letters = DeadLetterTable(store_url)
+    flows = (
+        run_flow(
+            LogSource(log_url, RAW, "processor"),
+            lambda records: processor(records, validator(), logic, to),
+            (to.raw_archive, to.parsed_topic, to.dead_letters),
+            stop,
+        ),
+        run_flow(
+            LogSource(log_url, PARSED, "distributor"),
+            lambda parsed: distributor(parsed, out),
+            (out.store, out.snapshot, out.letters),
+            stop,
+        ),
+        run_flow(
+            LogSource(log_url, DEAD_LETTERS, "distributor"),
+            lambda batches: dead_letter_office(batches, letters),
+            (letters,),
+            stop,
+        ),
+    )
+    tasks = [asyncio.create_task(flow) for flow in flows]
+    try:
+        yield Pipes(log_url, store_url)
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks)
