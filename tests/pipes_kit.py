@@ -21,6 +21,14 @@ from duco_workbench.sources.log import LogSource
 from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
 
 MEMORY = 256 << 20
+DBC = """VERSION ""
+BS_:
+BU_: A
+BO_ 2364540158 EEC1: 8 A
+ SG_ EngSpeed : 24|16@1+ (0.125,0) [0|8031.875] "rpm" A
+BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","reserved","J1939PG";
+BA_DEF_DEF_ "VFrameFormat" "J1939PG";
+"""
 READERS = ((RAW.name, "processor"), (PARSED.name, "distributor"), (DEAD_LETTERS.name, "distributor"))
 
 

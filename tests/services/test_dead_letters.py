@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import redis
-from pipes_kit import MEMORY, Pipes, running_pipes
+from pipes_kit import DBC, MEMORY, Pipes, running_pipes
 from records import T, can_record, encoded, record
 from typer.testing import CliRunner
 
@@ -30,14 +30,6 @@ from duco_workbench.sinks.clickhouse import DeadLetterTable, connect
 from duco_workbench.sinks.log import LogSink
 from duco_workbench.topics import DEAD_LETTERS, RAW
 
-DBC = """VERSION ""
-BS_:
-BU_: A
-BO_ 2364540158 EEC1: 8 A
- SG_ EngSpeed : 24|16@1+ (0.125,0) [0|8031.875] "rpm" A
-BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","reserved","J1939PG";
-BA_DEF_DEF_ "VFrameFormat" "J1939PG";
-"""
 DEVICES = frozenset({("demo", "m1"), ("demo", "m2")})
 MANIFESTS = tuple(Manifest(7, "demo", name, (Binding("*", "x", 1, DBC),)) for name in ("m1", "m2"))
 EVERYTHING = Knowledge(7, DEVICES, MANIFESTS)
