@@ -4,7 +4,7 @@ Messages of one machine and epoch are numbered 1, 2, 3 … whatever their msgTyp
 archive does not have it between the first that is stored and the highest the agent says it has minted (for an epoch no
 agent reports, e.g. an import's: the highest stored). A missing number is
 
-- **explained** when a dead letter has it,
+- **explained** when a dead letter has it, or the agent has told that it dropped it,
 - **in flight** while it may still come: it waits in the agent's queue, or nothing shows yet that the store has passed
   what the hub had taken when the agent reported (:func:`judged_up_to`),
 - **lost** otherwise.
@@ -15,23 +15,9 @@ What an agent dropped before it gave it a number is no gap: it is in the agent's
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-
-class Run(NamedTuple):
-    """Consecutive sequence numbers, both ends included."""
-
-    first: int
-    last: int
-
-    @property
-    def size(self) -> int:
-        return self.last - self.first + 1
-
-    def __str__(self) -> str:
-        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
+from .runs import Run, Runs, size, up_to, without
 
 
 class Held(NamedTuple):
@@ -83,36 +69,17 @@ def judged_up_to(held: Held, report: Report | None, drained: bool) -> int:
     return report.waits_from - 1
 
 
-def judge(held: Held, gaps: Sequence[Run], report: Report | None, drained: bool, dead: Iterable[int]) -> Verdict:
+def judge(held: Held, gaps: Runs, report: Report | None, drained: bool, explained: Runs) -> Verdict:
     """Sort what is missing into explained, in flight and lost.
 
     Args:
-        gaps: the runs missing between ``held.first`` and ``held.last``, rising.
+        gaps: the runs missing between ``held.first`` and ``held.last``.
         report: the agent's, None when no agent reports this epoch.
-        dead: numbers that are in dead letters.
+        explained: what is in dead letters and recorded drops.
     """
     tail = [Run(held.last + 1, report.minted)] if report and report.minted > held.last else []
     missing = [*gaps, *tail]
-    unexplained = list(without(missing, dead))
-    lost = tuple(up_to(unexplained, judged_up_to(held, report, drained)))
-    counts = [sum(run.size for run in runs) for runs in (missing, unexplained, lost)]
-    return Verdict(counts[2], counts[1] - counts[2], counts[0] - counts[1], lost)
-
-
-def without(runs: Iterable[Run], numbers: Iterable[int]) -> Iterator[Run]:
-    """The runs less some numbers, which may split them."""
-    known = sorted(set(numbers))
-    for first, last in runs:
-        for number in known[bisect_left(known, first) : bisect_left(known, last + 1)]:
-            if number > first:
-                yield Run(first, number - 1)
-            first = number + 1
-        if first <= last:
-            yield Run(first, last)
-
-
-def up_to(runs: Iterable[Run], last: int) -> Iterator[Run]:
-    """The part of the runs that is not above ``last``."""
-    for run in runs:
-        if run.first <= last:
-            yield Run(run.first, min(run.last, last))
+    unexplained = without(missing, explained)
+    lost = up_to(unexplained, judged_up_to(held, report, drained))
+    counts = size(missing), size(unexplained), size(lost)
+    return Verdict(counts[2], counts[1] - counts[2], counts[0] - counts[1], tuple(lost))

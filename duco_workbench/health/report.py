@@ -22,7 +22,8 @@ from ..model import SECOND
 from ..topics import PARSED, RAW
 from . import loss, marks, stored
 from .agents import Agent, agent_of, sent
-from .stored import Epoch, Stored
+from .numbers import Epoch
+from .stored import Stored
 
 T = TypeVar("T")
 Machine = tuple[str, str]  # tenant, chassis_id

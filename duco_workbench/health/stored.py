@@ -8,15 +8,15 @@ redelivery that is not merged yet: whether it is a duplicate is what a query wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..hops import Mark, Which
-from ..model import MessageId
 from ..sinks.clickhouse import connect, reported
-from .loss import Held, Run
+from .loss import Held
 from .marks import newer
+from .numbers import Epoch, by_epoch, of_drop, of_letter
+from .runs import Run, union
 
 # message_id is chassis_id:epoch:seq; of any other id epoch is NULL, and it counts as a message without a number.
 _NUMBERED = """
@@ -70,24 +70,16 @@ FROM samples WHERE ts > now64(6) - INTERVAL 15 MINUTE
 _SAMPLES = "SELECT toInt64(count()) FROM samples"
 _DEAD = """
 SELECT tenant, chassis_id, reason, toInt64(count()), toInt64(countIf(match(message_id, '^[0-9]+:[0-9]+$')))
-FROM dead_letters FINAL GROUP BY tenant, chassis_id, reason ORDER BY tenant, chassis_id, reason
+FROM dead_letters_view GROUP BY tenant, chassis_id, reason ORDER BY tenant, chassis_id, reason
 """
-# An agent that cannot send a message it has numbered says so in an event.
-_EXPLAINED = """
-SELECT tenant, chassis_id, message_id FROM dead_letters
-WHERE (tenant, chassis_id) IN {machines:Array(Tuple(String, String))}
-UNION DISTINCT
-SELECT tenant, chassis_id, arrayJoin(JSONExtract(data, 'messages', 'Array(String)')) AS message_id FROM events
+_LETTERS = """
+SELECT tenant, chassis_id, letter FROM dead_letters_view
+WHERE (tenant, chassis_id) IN {machines:Array(Tuple(String, String))} AND startsWith(letter, concat(chassis_id, ':'))
+"""
+_DROPS = """
+SELECT tenant, chassis_id, data FROM events_view
 WHERE name = 'drop' AND (tenant, chassis_id) IN {machines:Array(Tuple(String, String))}
 """
-
-
-class Epoch(NamedTuple):
-    """Within one of these a machine's messages are numbered."""
-
-    tenant: str
-    chassis_id: str
-    epoch: int
 
 
 class Dead(NamedTuple):
@@ -104,7 +96,7 @@ class Stored:
     held: dict[Epoch, Held] = field(default_factory=dict)
     marks: dict[Which, Mark] = field(default_factory=dict)
     gaps: dict[Epoch, list[Run]] = field(default_factory=dict)
-    explained: dict[Epoch, set[int]] = field(default_factory=dict)
+    explained: dict[Epoch, list[Run]] = field(default_factory=dict)
     dead: dict[tuple[str, str], Dead] = field(default_factory=dict)
     doubled: int = 0
     samples: int = 0
@@ -169,8 +161,6 @@ class _Reading:
             self._explain({(where.tenant, where.chassis_id) for where in missing})
 
     def _explain(self, machines: set[tuple[str, str]]) -> None:
-        for tenant, chassis_id, message_id in self._rows(_EXPLAINED, machines=sorted(machines)):
-            with suppress(ValueError):  # an id of another form explains nothing
-                own, epoch, seq = MessageId.parse(message_id)
-                if own == chassis_id:
-                    self.found.explained.setdefault(Epoch(tenant, chassis_id, epoch), set()).add(seq)
+        for sql, numbers in ((_LETTERS, of_letter), (_DROPS, of_drop)):
+            for where, runs in by_epoch(self._rows(sql, machines=sorted(machines)), numbers).items():
+                self.found.explained[where] = union(self.found.explained.get(where, []), runs)

@@ -126,18 +126,20 @@ def test_a_later_message_in_the_store_proves_a_gap_while_others_are_still_coming
 
 
 def test_dead_letters_and_told_drops_explain_gaps(flow: Flow) -> None:
-    flow.carry("m1", [n for n in range(1, 101) if n not in (10, 20, 30, 40)])
+    flow.carry("m1", [n for n in range(1, 101) if n not in (10, 20, 30, 40, 51, 52, 53)])
     flow.agent("m1", queue={"seq": 100})
     flow.refuse(DeadLetter(flow.message("m1", 10), "store_refused"))
     flow.sql(f"""INSERT INTO events SELECT 'demo', 'm1', now64(6), 'm1:{EPOCH}:21', 0, 'drop', 'error',
                  '{{"count":1,"reason":"too_large","messages":["m1:{EPOCH}:20"]}}', 1, 0""")
+    flow.sql(f"""INSERT INTO events SELECT 'demo', 'm1', now64(6), 'm1:{EPOCH}:54', 0, 'drop', 'error',
+                 '{{"count":3,"reason":"too_old","epoch":{EPOCH},"runs":[[51,52],[53,53]]}}', 1, 0""")
     unreadable = flow.message("m1", 30, message_id="3:17", body=b"\x00garbage")
     flow.store(unreadable)
     flow.refuse(DeadLetter(unreadable, "malformed_json"))
     found = read(flow)
-    assert counted(found) == (1, 0, 3)
+    assert counted(found) == (1, 0, 6)
     assert found["dead_letters"] == {"malformed_json": 1, "store_refused": 1}
-    assert (machine(found, "m1")["dead_letters"], machine(found, "m1")["messages"]) == (2, 97)
+    assert (machine(found, "m1")["dead_letters"], machine(found, "m1")["messages"]) == (2, 94)
 
 
 def test_delivered_twice_is_redelivered_and_not_doubled(flow: Flow) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duco_workbench.health.loss import Held, Report, Run, Verdict, judge, judged_up_to
+from duco_workbench.health.loss import Held, Report, Verdict, judge, judged_up_to
+from duco_workbench.health.runs import Run, union
 
 
 class Machine(NamedTuple):
@@ -74,7 +75,8 @@ def single(runs: tuple[Run, ...]) -> list[int]:
 @given(machines(), st.booleans())
 def test_it_finds_what_a_look_at_every_number_finds(machine: Machine, reported: bool) -> None:
     report = Report(7, machine.minted, machine.waits_from) if reported else None
-    found = judge(held(machine.stored), gaps(machine.stored), report, machine.drained, machine.dead)
+    explained = union([Run(n, n) for n in machine.dead])
+    found = judge(held(machine.stored), gaps(machine.stored), report, machine.drained, explained)
     model = naive(machine, reported)
     assert found[:3] == model[:3]
     assert single(found.runs) == single(model.runs)
@@ -114,7 +116,7 @@ def test_what_was_acknowledged_and_never_came_is_lost_when_all_is_drained() -> N
 
 
 def test_a_dead_letter_explains_a_gap_and_splits_a_run() -> None:
-    assert judge(Held(1, 10, 7), [Run(4, 6)], None, True, [5]) == Verdict(2, 0, 1, (Run(4, 4), Run(6, 6)))
+    assert judge(Held(1, 10, 7), [Run(4, 6)], None, True, [Run(5, 5)]) == Verdict(2, 0, 1, (Run(4, 4), Run(6, 6)))
 
 
 def test_what_waits_behind_realtime_messages_is_not_lost() -> None:

@@ -14,9 +14,11 @@ from rich.console import Console
 from duco_workbench import health
 from duco_workbench.errors import ServiceError
 from duco_workbench.health.agents import agent_of
-from duco_workbench.health.loss import Held, Run
+from duco_workbench.health.loss import Held
+from duco_workbench.health.numbers import Epoch
 from duco_workbench.health.report import Seen, report
-from duco_workbench.health.stored import Epoch, Stored
+from duco_workbench.health.runs import Run
+from duco_workbench.health.stored import Stored
 from duco_workbench.health.watch import Watch
 from duco_workbench.hops import Mark, Which
 from duco_workbench.local.status import print_status
