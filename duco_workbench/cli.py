@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import commands
 from .errors import ConfigError, DucoError, ServiceError
-from .local import dead_letters_cli, hub_cli
+from .local import audit_cli, dead_letters_cli, hub_cli
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(hub_cli.app, name="hub")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
+app.command()(audit_cli.audit)
 app.command()(commands.decode)
 app.command()(commands.inspect)
 console = Console(highlight=False, soft_wrap=True)

@@ -78,13 +78,19 @@ def read(addresses: Addresses) -> dict[str, Any]:
 # --- reading
 
 
-def look(addresses: Addresses) -> Seen:
+def look_ahead(addresses: Addresses) -> Seen:
+    """Everything but the store, which is read after it."""
     seen = Seen()
     if addresses.hub:
         _attempt(seen, "hub", lambda: _look_at_hub(seen, addresses))
     else:
         seen.notes["hub"] = NO_HUB
     _attempt(seen, "log", lambda: asyncio.run(_look_at_log(seen, addresses.log_url)))
+    return seen
+
+
+def look(addresses: Addresses) -> Seen:
+    seen = look_ahead(addresses)
     reports = {Epoch(a.tenant, a.chassis_id, a.report.epoch): a.report.minted for a in seen.agents or () if a.report}
     seen.stored = _attempt(seen, "store", lambda: stored.read(addresses.store_url, reports))
     if seen.agents is None and seen.stored is not None and addresses.hub:
@@ -178,7 +184,7 @@ def _judged(seen: Seen, key: Machine, agent: Agent | None, now: int) -> dict[str
     """Loss of one machine over all its epochs. Letters without a readable id explain as many gaps as they are."""
     if seen.stored is None:
         return {}
-    drained = _is_drained(seen, agent, now)
+    drained = is_drained(seen, agent, now)
     epochs = [where for where in seen.stored.held if where[:2] == key]
     verdicts = [_verdict(seen, where, agent, drained) for where in epochs]
     dead = seen.stored.dead.get(key)
@@ -217,7 +223,7 @@ def _newest_epoch(found: Stored, where: Epoch) -> int:
     return marks.of_machines(found.marks)[where.tenant, where.chassis_id].epoch
 
 
-def _is_drained(seen: Seen, agent: Agent | None, now: int) -> bool:
+def is_drained(seen: Seen, agent: Agent | None, now: int) -> bool:
     """Whether all that the hub has of a machine is through the processor: nothing is on the way to the store."""
     if agent is None or seen.lag is None or seen.hops is None or seen.lag["processor"]:
         return False

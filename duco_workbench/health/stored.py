@@ -19,7 +19,7 @@ from .numbers import Epoch, by_epoch, of_drop, of_letter
 from .runs import Run, union
 
 # message_id is chassis_id:epoch:seq; of any other id epoch is NULL, and it counts as a message without a number.
-_NUMBERED = """
+NUMBERED = """
 SELECT
     tenant, chassis_id, msg_type, ts,
     if(startsWith(message_id, concat(chassis_id, ':')), substring(message_id, length(chassis_id) + 2), '') AS tail,
@@ -39,7 +39,7 @@ FROM (
     SELECT
         tenant, chassis_id, msg_type, epoch, count() AS rows, min(seq) AS lowest, max(seq) AS highest,
         groupBitmapState(seq) AS numbers, toUnixTimestamp64Micro(max(ts)) AS newest
-    FROM ({_NUMBERED.format(final="")}) GROUP BY tenant, chassis_id, msg_type, epoch
+    FROM ({NUMBERED.format(final="")}) GROUP BY tenant, chassis_id, msg_type, epoch
 )
 GROUP BY tenant, chassis_id, in_epoch ORDER BY tenant, chassis_id, in_epoch
 """
@@ -51,13 +51,13 @@ FROM (
         leadInFrame(seq, 1, seq + 1) OVER (
             PARTITION BY tenant, chassis_id, epoch ORDER BY seq ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING
         ) AS next
-    FROM ({_NUMBERED.format(final="")}) WHERE {_AMONG}
+    FROM ({NUMBERED.format(final="")}) WHERE {_AMONG}
 )
 WHERE next > seq + 1 ORDER BY tenant, chassis_id, epoch, seq
 """
 _DOUBLED = f"""
 SELECT toInt64(sum(doubled)) FROM (
-    SELECT count() - groupBitmap(seq) AS doubled FROM ({_NUMBERED.format(final="FINAL")})
+    SELECT count() - groupBitmap(seq) AS doubled FROM ({NUMBERED.format(final="FINAL")})
     WHERE {_AMONG}
     GROUP BY tenant, chassis_id, epoch
 )

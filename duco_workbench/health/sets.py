@@ -1,0 +1,99 @@
+"""Where each number of a machine and epoch is: the invariant of :mod:`.audit`, as arithmetic on sets of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .loss import Held, Report, judged_up_to
+from .runs import Run, Runs, both, size, union, up_to, without
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """What the store has of one machine and epoch.
+
+    Attributes:
+        archived: in the raw archive, which keeps messages before they are judged.
+        parsed: with all their samples, texts, codes and events stored.
+        dead: of open dead letters.
+        dropped: of which the agent has told that it gave them up.
+    """
+
+    archived: Runs = ()
+    parsed: Runs = ()
+    dead: Runs = ()
+    dropped: Runs = ()
+
+    @property
+    def first(self) -> int:
+        """The lowest number that is anywhere; 0 when there is none."""
+        return min((runs[0].first for runs in self._all if runs), default=0)
+
+    @property
+    def last(self) -> int:
+        return max((runs[-1].last for runs in self._all if runs), default=0)
+
+    @property
+    def _all(self) -> tuple[Runs, ...]:
+        return self.archived, self.parsed, self.dead, self.dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is known of messages that are still under way.
+
+    Attributes:
+        report: the agent's, None when no agent reports this epoch.
+        drained: the processor has passed all that the hub has of the machine.
+        emptied: since the archive was read, nothing was on the log any more.
+        settled: nothing is under way, whatever the others say.
+    """
+
+    report: Report | None = None
+    drained: bool = False
+    emptied: bool = False
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Of the numbers ``first`` to ``high_water``, counts; and the runs of what violates the invariant, by its name."""
+
+    first: int
+    high_water: int
+    stored: int
+    dead: int
+    dropped: int
+    in_flight: int
+    wrong: dict[str, list[Run]] = field(default_factory=dict)
+
+
+def account(sets: Sets, moment: Moment, first: int = 1) -> Account:
+    """Every number from ``first`` on must be in exactly one set.
+
+    The names of what is wrong: ``missing`` (nowhere), ``unparsed`` (archived and never judged: its values are missing),
+    ``stored and dead``, ``stored and dropped``, ``dead and dropped``.
+    """
+    high_water = max(sets.last, moment.report.minted if moment.report else 0)
+    stored = both(sets.archived, sets.parsed)
+    left = without([Run(first, high_water)], union(stored, sets.dead, sets.dropped))
+    waiting, absent = both(left, sets.archived), without(left, sets.archived)
+    is_judged = moment.settled or moment.emptied
+    wrong = {
+        "missing": absent if moment.settled else up_to(absent, _judged_up_to(sets, moment)),
+        "unparsed": waiting if is_judged else [],
+        "stored and dead": both(sets.parsed, sets.dead) if is_judged else [],  # a letter that is being closed
+        "stored and dropped": both(union(sets.archived, sets.parsed), sets.dropped),
+        "dead and dropped": both(sets.dead, sets.dropped),
+    }
+    in_flight = size(left) - size(wrong["missing"]) - size(wrong["unparsed"])
+    counts = size(stored), size(sets.dead), size(sets.dropped), in_flight
+    return Account(first, high_water, *counts, {name: runs for name, runs in wrong.items() if runs})
+
+
+def _judged_up_to(sets: Sets, moment: Moment) -> int:
+    if moment.report is None:
+        return sets.last
+    archived = sets.archived
+    held = Held(archived[0].first, archived[-1].last, size(archived)) if archived else Held(0, 0, 0)
+    return judged_up_to(held, moment.report, moment.drained)
