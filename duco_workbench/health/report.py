@@ -23,7 +23,7 @@ from ..topics import PARSED, RAW
 from . import loss, marks, stored
 from .agents import Agent, agent_of, sent
 from .numbers import Epoch
-from .stored import Stored
+from .stored import Refused, Stored
 
 T = TypeVar("T")
 Machine = tuple[str, str]  # tenant, chassis_id
@@ -127,18 +127,21 @@ async def _look_at_log(seen: Seen, log_url: str) -> None:
 
 def report(seen: Seen, now: int) -> dict[str, Any]:
     """Keys: ``at`` (µs UTC), ``lost``, ``in_flight``, ``explained``, ``duplicates``, ``redelivered``,
-    ``dead_letters`` (by reason), ``drops`` (by machine and reason; ``realtime``: not shown live, but stored),
-    ``hops``, ``machines``, ``lag`` (by group), ``pulses``, ``troubles`` and ``notes`` (sentences by section).
+    ``dead_letters`` (open ones by reason), ``refused_s`` (by reason, how old the oldest is), ``drops`` (by machine and
+    reason; ``realtime``: not shown live, but stored), ``hops``, ``machines``, ``lag`` (by group), ``pulses``,
+    ``troubles`` and ``notes`` (sentences by section).
 
     ``lost``, ``duplicates`` and what else needs a part that is away are None.
     """
     machines = _machines(seen, now)
+    refused = _reasons(seen.stored) if seen.stored else {}
     return {
         "at": now,
         **{name: _total(seen, machines, name) for name in ("lost", "in_flight", "explained")},
         "duplicates": seen.stored.doubled if seen.stored else None,
         "redelivered": _redelivered(seen, sum(machine.get("lost", 0) for machine in machines)),
-        "dead_letters": _reasons(seen.stored) if seen.stored else None,
+        "dead_letters": {reason: found.letters for reason, found in refused.items()} if seen.stored else None,
+        "refused_s": {reason: marks.age(found.since, now) for reason, found in refused.items()},
         "drops": {
             "machines": {m["chassis_id"]: m["drops"] for m in machines if m.get("drops")},
             "realtime": seen.pulses.get("ingestor", {}).get("realtime_dropped", 0),
@@ -196,7 +199,7 @@ def _judged(seen: Seen, key: Machine, agent: Agent | None, now: int) -> dict[str
         "in_flight": sum(v.in_flight for v in verdicts) + unseen,
         "explained": sum(v.explained for v in verdicts) + min(lost, nameless),
         "missing": runs[:MOST_RUNS],
-        "dead_letters": sum(dead.reasons.values()) if dead else 0,
+        "dead_letters": dead.letters if dead else 0,
         "note": UNSEEN.format(unseen) if unseen and drained else None,
     }
 
@@ -248,9 +251,9 @@ def _redelivered(seen: Seen, lost: int) -> int | None:
     return max(passed - kept - lost, 0)
 
 
-def _reasons(found: Stored) -> dict[str, int]:
-    reasons: dict[str, int] = {}
+def _reasons(found: Stored) -> dict[str, Refused]:
+    reasons: dict[str, Refused] = {}
     for dead in found.dead.values():
-        for reason, count in dead.reasons.items():
-            reasons[reason] = reasons.get(reason, 0) + count
+        for reason, refused in dead.reasons.items():
+            reasons[reason] = reasons[reason].and_also(refused) if reason in reasons else refused
     return dict(sorted(reasons.items()))

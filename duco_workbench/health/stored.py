@@ -69,7 +69,8 @@ FROM samples WHERE ts > now64(6) - INTERVAL 15 MINUTE
 """
 _SAMPLES = "SELECT toInt64(count()) FROM samples"
 _DEAD = """
-SELECT tenant, chassis_id, reason, toInt64(count()), toInt64(countIf(match(message_id, '^[0-9]+:[0-9]+$')))
+SELECT tenant, chassis_id, reason, toInt64(count()), toUnixTimestamp64Micro(min(ts_enqueued)),
+    toInt64(countIf(match(message_id, '^[0-9]+:[0-9]+$')))
 FROM dead_letters_view GROUP BY tenant, chassis_id, reason ORDER BY tenant, chassis_id, reason
 """
 _LETTERS = """
@@ -82,11 +83,25 @@ WHERE name = 'drop' AND (tenant, chassis_id) IN {machines:Array(Tuple(String, St
 """
 
 
-class Dead(NamedTuple):
-    """Dead letters of a machine by reason; ``nameless`` of them had no message id that could be read."""
+class Refused(NamedTuple):
+    """Open dead letters of one reason; ``since``: when the hub took the first of them, microseconds UTC."""
 
-    reasons: dict[str, int]
+    letters: int
+    since: int
+
+    def and_also(self, other: Refused) -> Refused:
+        return Refused(self.letters + other.letters, min(self.since, other.since))
+
+
+class Dead(NamedTuple):
+    """Open dead letters of a machine by reason; ``nameless`` of them had no message id that could be read."""
+
+    reasons: dict[str, Refused]
     nameless: int
+
+    @property
+    def letters(self) -> int:
+        return sum(refused.letters for refused in self.reasons.values())
 
 
 @dataclass(slots=True)
@@ -125,9 +140,10 @@ class _Reading:
     def all(self, ahead: dict[Epoch, int]) -> Stored:
         self._count()
         self._look_closer(ahead)
-        for tenant, chassis_id, reason, count, nameless in self._rows(_DEAD):
+        for tenant, chassis_id, reason, count, since, nameless in self._rows(_DEAD):
             known = self.found.dead.get((tenant, chassis_id), Dead({}, 0))
-            self.found.dead[tenant, chassis_id] = Dead({**known.reasons, reason: count}, known.nameless + nameless)
+            reasons = {**known.reasons, reason: Refused(count, since)}
+            self.found.dead[tenant, chassis_id] = Dead(reasons, known.nameless + nameless)
         self.found.doubled += self._rows(_SAMPLES_DOUBLED)[0][0]
         self.found.samples = self._rows(_SAMPLES)[0][0]
         return self.found

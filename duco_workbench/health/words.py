@@ -61,6 +61,11 @@ def sentences(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: {machine['note']}"
         if machine.get("drops"):
             yield f"{name} dropped: {', '.join(f'{reason} {count:,}' for reason, count in machine['drops'].items())}"
+    for reason, age in found["refused_s"].items():
+        letters = (
+            "1 dead letter" if found["dead_letters"][reason] == 1 else f"{found['dead_letters'][reason]:,} dead letters"
+        )
+        yield f"{letters}, {reason}, for {in_words(age)}: `duco dead-letters list --reason {reason}`"
     if found["drops"]["realtime"]:
         yield f"{found['drops']['realtime']:,} messages were not shown live; they are stored"
     yield from (f"{section}: {said}" for section, said in found["notes"].items())

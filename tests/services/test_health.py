@@ -139,6 +139,12 @@ def test_dead_letters_and_told_drops_explain_gaps(flow: Flow) -> None:
     found = read(flow)
     assert counted(found) == (1, 0, 6)
     assert found["dead_letters"] == {"malformed_json": 1, "store_refused": 1}
+    assert (
+        80 < found["refused_s"]["store_refused"] < 150
+    )  # the tenth message was enqueued 90 s before the flow was made
+    said = list(health.sentences(found))
+    assert any(s.startswith("1 dead letter, store_refused, for ") for s in said)
+    assert any(s.endswith("`duco dead-letters list --reason malformed_json`") for s in said)
     assert (machine(found, "m1")["dead_letters"], machine(found, "m1")["messages"]) == (2, 94)
 
 
