@@ -120,7 +120,7 @@ class _Audit:
             whole = archived.wholes.get(where)
             if whole and whole == parsed.get(where) and where not in letters and where not in drops:
                 self._add(accounts, where, whole)
-        odd = [where for where in known if where not in accounts]
+        odd = {where: _size(where, archived.wholes, parsed) for where in known if where not in accounts}
         for where, sets in sets_of(self._store, odd, letters, drops):
             accounts[where] = self._account(where, sets)
         lines = [Line(where, accounts[where], doubled.get(where, 0)) for where in known]
@@ -152,6 +152,10 @@ class _Audit:
 
     def _notes(self) -> list[str]:
         return [f"{name}: {said}" for name, said in {**self._seen.troubles, **self._seen.notes}.items()]
+
+
+def _size(where: Epoch, *found: dict[Epoch, Whole]) -> int:
+    return max(wholes[where][0] if where in wholes else 0 for wholes in found)
 
 
 async def _is_empty(log_url: str) -> bool:

@@ -1,10 +1,10 @@
 """What an audit asks ClickHouse. One scan counts every epoch; only what does not add up is fetched, as runs of numbers,
-one machine at a time: what is held here is one machine's runs, however many messages there are.
+some epochs at a time: what is held here are the runs of these, however many messages there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .doubled_values import doubled_values
@@ -21,17 +21,19 @@ SELECT tenant, chassis_id, assumeNotNull(epoch) AS in_epoch, toInt64(count()), t
     toInt64(min(seq)), toInt64(max(seq))
 FROM (%s) WHERE epoch IS NOT NULL AND seq > 0 AND {_OURS} GROUP BY tenant, chassis_id, in_epoch
 """
+# Where the number before is not one less, a run begins; where the next is not one more, it ends.
 _RUNS = """
-SELECT in_epoch, toInt64(min(seq)), toInt64(max(seq))
+SELECT
+    tenant, chassis_id, in_epoch,
+    arrayFilter((seq, before) -> seq != before + 1, held, arrayPushFront(arrayPopBack(held), held[1])) AS firsts,
+    arrayFilter((seq, next) -> next != seq + 1, held, arrayPushBack(arrayPopFront(held), 0)) AS lasts
 FROM (
-    SELECT in_epoch, seq, seq - row_number() OVER (PARTITION BY in_epoch ORDER BY seq) AS island
-    FROM (
-        SELECT DISTINCT assumeNotNull(epoch) AS in_epoch, seq FROM (%s)
-        WHERE tenant = {tenant:String} AND chassis_id = {chassis_id:String} AND seq > 0
-          AND epoch IN {epochs:Array(UInt64)}
-    )
+    SELECT tenant, chassis_id, assumeNotNull(epoch) AS in_epoch, arraySort(bitmapToArray(groupBitmapState(seq))) AS held
+    FROM (%s)
+    WHERE (tenant, chassis_id) IN {machines:Array(Tuple(String, String))} AND seq > 0
+      AND (tenant, chassis_id, epoch) IN {epochs:Array(Tuple(String, String, UInt64))}
+    GROUP BY tenant, chassis_id, in_epoch
 )
-GROUP BY in_epoch, island ORDER BY in_epoch, min(seq)
 """
 _LETTERS = f"SELECT tenant, chassis_id, letter FROM dead_letters_view WHERE {_OURS}"
 _DROPS = f"SELECT tenant, chassis_id, data FROM events_view WHERE name = 'drop' AND {_OURS}"
@@ -41,6 +43,7 @@ FROM ({NUMBERED.format(final="FINAL")})
 WHERE (tenant, chassis_id, epoch) IN {{epochs:Array(Tuple(String, String, UInt64))}}
 GROUP BY tenant, chassis_id, in_epoch
 """
+MOST = 1_000_000  # numbers looked at together: if every second is missing, that many runs are in memory
 Whole = tuple[int, int, int]  # how many different numbers, the lowest, the highest
 
 
@@ -76,13 +79,10 @@ class AuditStore:
     def drops(self) -> dict[Epoch, list[Run]]:
         return by_epoch(self._rows(_DROPS), of_drop)
 
-    def runs(self, numbers: str, machine: tuple[str, str], epochs: Sequence[int]) -> dict[int, list[Run]]:
-        """The numbers of one machine's epochs."""
-        found: dict[int, list[Run]] = {}
-        names = {"tenant": machine[0], "chassis_id": machine[1], "epochs": list(epochs)}
-        for epoch, first, last in self._rows(_RUNS % numbers, **names):
-            found.setdefault(epoch, []).append(Run(first, last))
-        return found
+    def runs(self, numbers: str, epochs: Sequence[Epoch]) -> dict[Epoch, list[Run]]:
+        machines = sorted({where[:2] for where in epochs})
+        rows = self._rows(_RUNS % numbers, epochs=list(epochs), machines=machines)
+        return {Epoch(*where): list(map(Run, firsts, lasts)) for *where, firsts, lasts in rows}
 
     def doubled(self, epochs: Sequence[Epoch]) -> dict[Epoch, int]:
         """Messages that a reader of ``raw_messages`` sees more than once."""
@@ -100,17 +100,25 @@ class AuditStore:
 
 def sets_of(
     store: AuditStore,
-    epochs: Sequence[Epoch],
-    letters: dict[Epoch, list[Run]],
-    drops: dict[Epoch, list[Run]],
+    sizes: Mapping[Epoch, int],
+    letters: Mapping[Epoch, list[Run]],
+    drops: Mapping[Epoch, list[Run]],
 ) -> Iterator[tuple[Epoch, Sets]]:
-    """What there is of each epoch, machine by machine."""
-    machines: dict[tuple[str, str], list[int]] = {}
-    for tenant, chassis_id, epoch in epochs:
-        machines.setdefault((tenant, chassis_id), []).append(epoch)
-    for machine, numbers in machines.items():
-        archived, parsed = store.runs(ARCHIVED, machine, numbers), store.runs(PARSED, machine, numbers)
-        for epoch in numbers:
-            where = Epoch(*machine, epoch)
-            known = archived.get(epoch, []), parsed.get(epoch, []), letters.get(where, []), drops.get(where, [])
-            yield where, Sets(*known)
+    """What there is of each epoch. ``sizes``: how many numbers each has in the store, at most."""
+    for epochs in batches(sizes):
+        archived, parsed = store.runs(ARCHIVED, epochs), store.runs(PARSED, epochs)
+        for where in epochs:
+            yield where, Sets(*(found.get(where, []) for found in (archived, parsed, letters, drops)))
+
+
+def batches(sizes: Mapping[Epoch, int], most: int = MOST) -> Iterator[list[Epoch]]:
+    """In order, of at most ``most`` numbers together, unless one alone has more."""
+    batch: list[Epoch] = []
+    held = 0
+    for where, numbers in sizes.items():
+        if batch and held + numbers > most:
+            yield batch
+            batch, held = [], 0
+        batch, held = [*batch, where], held + numbers
+    if batch:
+        yield batch

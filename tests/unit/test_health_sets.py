@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from duco_workbench.health.audit_store import batches
 from duco_workbench.health.doubled_values import Share, shares
 from duco_workbench.health.loss import Report
+from duco_workbench.health.numbers import Epoch
 from duco_workbench.health.runs import Run, union
 from duco_workbench.health.sets import Account, Moment, Sets, account
 
@@ -121,3 +123,9 @@ def test_values_are_compared_in_parts_that_fit() -> None:
         Share(2, [("t", "b"), ("u", "b")]),
     ]
     assert list(shares([])) == []
+
+
+def test_epochs_are_looked_at_together_as_far_as_they_fit() -> None:
+    a, b, c, d, e = (Epoch("t", name, 1) for name in "abcde")
+    assert list(batches({a: 5, b: 5, c: 1, d: 30, e: 0}, most=10)) == [[a, b], [c], [d], [e]]
+    assert list(batches({})) == []
