@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up down status test lint unit services browser notebooks bench bench-decode lock clean
+.PHONY: up down status kafka test lint unit services browser notebooks bench bench-decode chromium java lock clean
 
 up: $(VENV)/workbench                 ## the embedded stack: make up ARGS="--detach --machines 5"
 	@$(BIN)/duco up $(ARGS)
@@ -12,7 +12,10 @@ up: $(VENV)/workbench                 ## the embedded stack: make up ARGS="--det
 down status: $(VENV)/workbench
 	@$(BIN)/duco $@ $(ARGS)
 
-test: $(VENV)/test $(VENV)/dbcs chromium lint      ## exactly what CI runs
+kafka: $(VENV)/workbench $(VENV)/kafka             ## an Apache Kafka on loopback, in the foreground: ARGS="--port 9092"
+	@$(BIN)/python -m duco_workbench.local.kafka $(ARGS)
+
+test: $(VENV)/test $(VENV)/dbcs $(VENV)/kafka chromium lint      ## exactly what CI runs
 	$(BIN)/python -m pytest $(ARGS) --durations=15
 
 lint: $(VENV)/test
@@ -21,7 +24,7 @@ lint: $(VENV)/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit services browser: $(VENV)/test $(VENV)/dbcs   ## one part of the tests
+unit services browser: $(VENV)/test $(VENV)/dbcs $(VENV)/kafka   ## one part of the tests
 	$(BIN)/python -m pytest tests/$@ $(ARGS)
 
 notebooks: $(VENV)/test
@@ -39,6 +42,11 @@ chromium:                             ## the browser of the browser tests
 	@command -v chromium >/dev/null || command -v "$$CHROMIUM" >/dev/null || \
 	  { apt-get update -qq && apt-get install -y -qq chromium; } || \
 	  { echo "make: the browser tests need chromium; install it, or set CHROMIUM to its path" >&2; exit 1; }
+
+java:                                 ## what Kafka needs
+	@command -v java >/dev/null && command -v mvn >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq default-jre-headless maven; } || \
+	  { echo "make: Kafka needs Java 17 or newer and maven; install them" >&2; exit 1; }
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -60,6 +68,13 @@ $(VENV)/test: requirements-test.lock $(VENV)/workbench
 $(VENV)/dbcs: requirements-dbcs.lock | $(VENV)/bin/python  # databases of two packages, which tests read
 	@$(PIP) download --require-hashes --no-deps --no-binary cantools -r $< -d $@
 	@touch $@
+
+$(VENV)/kafka: kafka/pom.xml kafka/SHA256SUMS | java $(VENV)/bin/python  # a broker's classes, 45 MB
+	@rm -rf $@
+	@mvn --quiet --batch-mode -f $< $(COPY) -DincludeScope=runtime -DoutputDirectory=$(abspath $@)
+	@cd $@ && sha256sum --quiet --strict --check $(abspath kafka/SHA256SUMS) || { rm -rf $(abspath $@); exit 1; }
+	@touch $@
+COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 
 lock: | $(VENV)/bin/python            ## new versions within the bounds of pyproject.toml: names, versions, hashes
 	$(PIP) install uv

@@ -46,6 +46,7 @@ def up(
     once: Annotated[bool, typer.Option("--once", help="play logs once, not in a loop")] = False,
     speed: Annotated[float, typer.Option(min=0.01, help="of replays; 2 is twice as fast")] = 1.0,
     history: Annotated[str, typer.Option(metavar="24h", help="how much of the past to write")] = "10m",
+    log: Annotated[str, typer.Option(metavar="URL", help="kafka://HOST:PORT instead of the embedded log")] = "",
     lab: Annotated[bool, typer.Option("--lab", help="start JupyterLab too")] = False,
 ) -> None:
     """Start the stack and the machines, and stay until Ctrl-C; what runs already is left alone."""
@@ -59,7 +60,7 @@ def up(
     if profile not in PROFILES:
         raise ConfigError(f"--profile {profile}: there are {', '.join(PROFILES)}")
     fleet = Fleet(machines, profile, replays, _duration(history), speed, once)
-    settings = stack.settings_to_start(data)
+    settings = stack.settings_to_start(data, log)
     supervisor = stack.up(settings, fleet, lab, console.print)
     _print_addresses(settings, lab)
     if not detach:
@@ -72,7 +73,8 @@ def _print_addresses(settings: Settings, lab: bool) -> None:
     console.print(f"  meta API    {settings.meta_url}/docs")
     console.print(f"  IoT Hub     {settings.hub_address} (MQTT 8883, AMQP 5671, REST 8443); `duco hub devices list`")
     console.print(f"  ClickHouse  {settings.store_url}")
-    console.print(f"  Redis       log {settings.log_url}   live {settings.live_url}")
+    console.print(f"  log         {settings.log_url}")
+    console.print(f"  Redis       state {settings.state}   live {settings.live_url}")
     if lab:
         console.print(f"  JupyterLab  {settings.lab_url}/lab")
     console.print(f"  logs        {settings.data / 'logs'}\n")
@@ -106,7 +108,7 @@ def _past(settings: Settings) -> str:
     from . import pulse
 
     with contextlib.suppress(ServiceError):
-        beat = asyncio.run(pulse.read("past", settings.log_url)) or {}
+        beat = asyncio.run(pulse.read("past", settings.state)) or {}
         if wanted := beat.get("history_s"):
             tenths = min(10 * beat["past_s"] // wanted, 10)
             return f"past: {tenths * wanted / 36000:.1f} of {wanted / 3600:.1f} hours written"

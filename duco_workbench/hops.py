@@ -74,8 +74,8 @@ def hop_key(hop: str) -> str:
 class HopNotes:
     """Notes of one hop, written at most once a second; while the log is away they gather, up to :data:`MOST`."""
 
-    def __init__(self, log_url: str, hop: str) -> None:
-        self._redis: Any = redis_log.connect(log_url)
+    def __init__(self, state_url: str, hop: str) -> None:
+        self._redis: Any = redis_log.connect(state_url)
         self._hop = hop
         self._waiting: dict[Which, Mark] = {}
         self._task: asyncio.Task[None] | None = None
@@ -155,11 +155,11 @@ class Noted(Generic[T]):
         await self._source.close()
 
 
-async def read(log_url: str) -> dict[str, dict[Which, Mark]]:
+async def read(state_url: str) -> dict[str, dict[Which, Mark]]:
     """What is noted of each of :data:`HOPS`. Raises: ServiceError."""
-    client = redis_log.connect(log_url)
+    client = redis_log.connect(state_url)
     try:
-        with redis_log.service_errors("the log does not answer"):
+        with redis_log.service_errors("what stands beside the log does not answer"):
             return {hop: _decoded(await client.hgetall(hop_key(hop))) for hop in HOPS}
     finally:
         await client.aclose()

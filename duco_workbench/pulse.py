@@ -1,4 +1,4 @@
-"""A process says that it is alive, and on what revision of the catalog it works, in a key of the log's server."""
+"""A process says that it is alive, and on what revision of the catalog it works, in a key beside the log."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def pulse_key(name: str) -> str:
 
 
 @asynccontextmanager
-async def beating(name: str, log_url: str, facts: Callable[[], dict[str, Any]] = dict) -> AsyncIterator[None]:
+async def beating(name: str, state_url: str, facts: Callable[[], dict[str, Any]] = dict) -> AsyncIterator[None]:
     """While inside, ``alive:{name}`` holds ``{"pid": …, **facts()}`` as JSON and lapses 10 s after the last beat."""
-    client = redis_log.connect(log_url)
+    client = redis_log.connect(state_url)
 
     async def beat() -> None:
         while True:
@@ -43,11 +43,11 @@ async def beating(name: str, log_url: str, facts: Callable[[], dict[str, Any]] =
         await client.aclose()
 
 
-async def read(name: str, log_url: str) -> dict[str, Any] | None:
+async def read(name: str, state_url: str) -> dict[str, Any] | None:
     """The last beat's facts, or None when the process has not been heard for 10 s. Raises: ServiceError."""
-    client = redis_log.connect(log_url)
+    client = redis_log.connect(state_url)
     try:
-        with redis_log.service_errors("the log does not answer"):
+        with redis_log.service_errors("what stands beside the log does not answer"):
             beat = await client.get(pulse_key(name))
     finally:
         await client.aclose()

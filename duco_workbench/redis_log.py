@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
 from .errors import ConfigError, ServiceError
+from .log_address import REDIS
 from .topics import PARTITIONS
 
 # Counted on the server: the entries themselves are large.
@@ -42,9 +43,9 @@ def groups_key(topic: str) -> str:
 
 
 def connect(url: str) -> Any:
-    """A client for the log at ``url``. Raises: ConfigError for an address this log is not."""
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ConfigError(f"DUCO_LOG_URL = {url!r}: the log's address starts with redis://")
+    """A client for the server at ``url``. Raises: ConfigError for an address Redis does not have."""
+    if not url.startswith(REDIS):
+        raise ConfigError(f"{url!r} is no address of Redis, which starts with redis://; see DUCO_STATE_URL")
     return redis.asyncio.from_url(url, socket_timeout=30)
 
 
@@ -57,31 +58,67 @@ def service_errors(what: str) -> Iterator[None]:
         raise ServiceError(f"{what}: {error or type(error).__name__}") from error
 
 
-async def lag(url: str, topic: str, group: str) -> int:
-    """Entries of the topic that the group has not committed. Raises: ServiceError."""
-    client = connect(url)
-    try:
-        with service_errors("the log does not answer"):
-            offsets = await client.hgetall(offsets_key(topic, group))
-            behind = [(name, offsets.get(name.encode(), b"0-0").decode()) for name in streams(topic)]
-            return sum([await client.eval(_COUNT_AFTER, 1, name, offset) for name, offset in behind])
-    finally:
-        await client.aclose()
+class Behind(NamedTuple):
+    """A group with entries of a topic to read, and whether anybody reads for it."""
+
+    topic: str
+    group: str
+    entries: int  # at most 10,000 of each partition are counted
+    has_reader: bool
 
 
-async def tails(client: Any, topic: str) -> dict[str, str]:
-    """The last entry's id of each partition, "0-0" for one that never had any."""
-    ids = {}
-    for name in streams(topic):
-        known = await client.exists(name)
-        ids[name] = (await client.xinfo_stream(name))["last-generated-id"].decode() if known else "0-0"
-    return ids
+async def furthest_behind(client: Any, topic: str) -> Behind | None:
+    """None when there is no group, or all have committed everything."""
+    found = []
+    for name in await client.smembers(groups_key(topic)):
+        group = name.decode()
+        entries = await _behind(client, topic, group)
+        found.append(Behind(topic, group, entries, bool(await client.exists(lease_key(topic, group)))))
+    worst = max(found, key=lambda behind: behind.entries, default=None)
+    return worst if worst and worst.entries else None
 
 
-async def has_passed(client: Any, topic: str, group: str, marks: dict[str, str]) -> bool:
-    """Has the group committed every entry up to ``marks``?"""
+async def _behind(client: Any, topic: str, group: str) -> int:
+    offsets = await committed(client, topic, group)
+    return sum([await client.eval(_COUNT_AFTER, 1, *pair) for pair in offsets.items()])
+
+
+async def committed(client: Any, topic: str, group: str) -> dict[str, str]:
+    """The last entry's id that the group has committed of each partition, "0-0" for none."""
     offsets = await client.hgetall(offsets_key(topic, group))
-    return all(parse_id(offsets.get(name.encode(), b"0-0").decode()) >= parse_id(mark) for name, mark in marks.items())
+    return {name: offsets.get(name.encode(), b"0-0").decode() for name in streams(topic)}
+
+
+class RedisGauge:
+    """How far the groups of a log are. Every method raises ServiceError when it is away."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = connect(url)
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def tails(self, topic: str) -> dict[str, str]:
+        """The last entry's id of each partition, "0-0" for one that never had any."""
+        with service_errors("the log does not answer"):
+            return {name: await self._tail(name) for name in streams(topic)}
+
+    async def _tail(self, stream: str) -> str:
+        known = await self._redis.exists(stream)
+        return (await self._redis.xinfo_stream(stream))["last-generated-id"].decode() if known else "0-0"
+
+    async def has_passed(self, topic: str, group: str, marks: dict[str, str]) -> bool:
+        """Has the group committed every entry up to ``marks``?"""
+        with service_errors("the log does not answer"):
+            offsets = await committed(self._redis, topic, group)
+        return all(parse_id(offsets[name]) >= parse_id(mark) for name, mark in marks.items())
+
+    async def lag(self, topic: str, group: str) -> int:
+        """Entries of the topic that the group has not committed."""
+        with service_errors("the log does not answer"):
+            return await _behind(self._redis, topic, group)
 
 
 def parse_id(text: str) -> tuple[int, int]:

@@ -6,12 +6,14 @@ Laptop and cluster differ here, never in code.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import ConfigError
+from .log_address import KafkaAccess, LogAddress
 
 
 class Settings(BaseSettings):
@@ -19,7 +21,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DUCO_", frozen=True)
 
-    log_url: str = "redis://127.0.0.1:6390/0"
+    log_url: str = "redis://127.0.0.1:6390/0"  # or kafka://host:port[,host:port]
+    state_url: str = ""  # Redis that keeps checkpoints, pulses and notes of hops; "" where the log is Redis itself
     live_url: str = "redis://127.0.0.1:6391/0"
     store_url: str = "http://127.0.0.1:8123/duco"  # the path is the database
     meta_url: str = "http://127.0.0.1:8600"
@@ -35,9 +38,20 @@ class Settings(BaseSettings):
     hub_ca: str = ""  # PEM file of who signed the hub's certificate; "" for Azure's, which the system knows
     hub_address: str = "127.0.0.1"  # of the embedded hub, whose ports Azure fixes: 8883, 5671, and 8443
 
+    # A log on Kafka: names of ours, copies of a topic (-1: the brokers' default), and how its brokers let us in.
+    kafka_prefix: str = "duco."
+    kafka_replication: int = -1
+    kafka_security: str = "PLAINTEXT"  # SSL, SASL_SSL, SASL_PLAINTEXT
+    kafka_ca: str = ""  # PEM files
+    kafka_cert: str = ""
+    kafka_key: str = ""
+    kafka_mechanism: str = "PLAIN"  # SCRAM-SHA-256, SCRAM-SHA-512
+    kafka_user: str = ""
+    kafka_password: str = ""
+
     tenant: str = "demo"
     data: Path = Path("var")  # where the embedded stack keeps its state
-    log_memory: int = 512 << 20  # bytes the log may hold before writers wait
+    log_memory: int = 512 << 20  # bytes a log on Redis may hold before writers wait
     max_age_days: int = 400  # an envelope older than this when it was enqueued is a dead letter
 
     @classmethod
@@ -48,3 +62,19 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = "DUCO_" + "_".join(str(part) for part in first["loc"]).upper()
             raise ConfigError(f"{name} = {first['input']!r}: {first['msg']}; set it right or unset it") from None
+
+    @property
+    def log(self) -> LogAddress:
+        """Raises: ConfigError."""
+        access = {field.name: getattr(self, f"kafka_{field.name}") for field in fields(KafkaAccess)}
+        return LogAddress(self.log_url, self.log_memory, KafkaAccess(**access))
+
+    @property
+    def state(self) -> str:
+        """The Redis beside the log. Raises: ConfigError."""
+        if not self.state_url and self.log.is_kafka:
+            raise ConfigError(
+                "DUCO_STATE_URL is not set: with a log on Kafka it names the Redis that keeps what stands beside the "
+                "log (the hub's checkpoints, pulses), which must outlive a restart"
+            )
+        return self.state_url or self.log_url

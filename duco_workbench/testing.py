@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .local.fleet import Fleet
+    from .local.kafka import Broker
 
 
 def free_port() -> int:
@@ -65,9 +66,9 @@ def running_stack(
 
 
 @contextmanager
-def valkey(folder: Path, *options: str) -> Iterator[str]:
-    """A Valkey server that keeps nothing; gives its URL."""
-    port = free_port()
+def valkey(folder: Path, *options: str, port: int = 0) -> Iterator[str]:
+    """A Valkey server that keeps nothing, unless ``options`` say so; gives its URL."""
+    port = port or free_port()
     command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
     with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL) as process:
         url = f"redis://127.0.0.1:{port}/0"
@@ -87,6 +88,19 @@ def _wait_for(url: str) -> None:
             except redis.ConnectionError:
                 time.sleep(0.05)
     raise RuntimeError(f"no Valkey answers on {url}")
+
+
+@contextmanager
+def kafka(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Broker]:
+    """A Kafka of one broker; ``extra``: server properties."""
+    from .local.kafka import Broker
+
+    broker = Broker(folder, free_port(), free_port(), extra)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()
 
 
 def chromium() -> str:

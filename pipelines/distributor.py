@@ -4,10 +4,10 @@ import asyncio
 
 from duco_workbench import hops, pulse, runtime
 from duco_workbench.flows.distributor import DistributorSinks, dead_letter_office, distributor
+from duco_workbench.log import log_source
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.clickhouse import DeadLetterTable, SampleTable
 from duco_workbench.sinks.snapshot import SnapshotSink
-from duco_workbench.sources.log import LogSource
 from duco_workbench.topics import DEAD_LETTERS, PARSED
 
 
@@ -20,15 +20,15 @@ async def work(stop: runtime.Stop) -> None:
     )
     letters = DeadLetterTable(settings.store_url)
     source = hops.Noted(
-        LogSource(settings.log_url, PARSED, "distributor"),
-        hops.HopNotes(settings.log_url, "distributed"),
+        log_source(settings.log, PARSED, "distributor"),
+        hops.HopNotes(settings.state, "distributed"),
         lambda parsed: parsed.record,
     )
-    async with pulse.beating("distributor", settings.log_url):
+    async with pulse.beating("distributor", settings.state):
         await asyncio.gather(
             runtime.run_flow(source, lambda parsed: distributor(parsed, to), (to.store, to.snapshot, to.letters), stop),
             runtime.run_flow(
-                LogSource(settings.log_url, DEAD_LETTERS, "distributor"),
+                log_source(settings.log, DEAD_LETTERS, "distributor"),
                 lambda batches: dead_letter_office(batches, letters),
                 (letters,),
                 stop,

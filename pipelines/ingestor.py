@@ -8,12 +8,12 @@ from duco_workbench import hops, knowledge, parsing, pulse, runtime
 from duco_workbench.flows.ingestor import IngestorSinks, ingestor
 from duco_workbench.flows.realtime import realtime
 from duco_workbench.flows.validate import validator
+from duco_workbench.log import log_sink
 from duco_workbench.model import Record
 from duco_workbench.parsing.logic import ManifestLogic
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.handover import HandOver, beside
 from duco_workbench.sinks.live import LiveSink
-from duco_workbench.sinks.log import LogSink
 from duco_workbench.sources.checkpoints import checkpoint_store
 from duco_workbench.sources.iot_hub import IoTHubSource
 from duco_workbench.topics import RAW
@@ -55,17 +55,17 @@ class Branch:
 
 async def work(stop: runtime.Stop) -> None:
     settings = Settings.load()
-    checkpoints = checkpoint_store(settings.hub_checkpoints, settings.log_url)
+    checkpoints = checkpoint_store(settings.hub_checkpoints, settings.state)
     hub = IoTHubSource(settings.hub_events, settings.hub_group, checkpoints, settings.tenant, settings.hub_ca)
     branch = Branch(settings)
-    to = IngestorSinks(LogSink(settings.log_url, RAW, settings.log_memory), branch.records)
-    source = hops.Noted(hub, hops.HopNotes(settings.log_url, "raw"), lambda record: record)
+    to = IngestorSinks(log_sink(settings.log, RAW), branch.records)
+    source = hops.Noted(hub, hops.HopNotes(settings.state, "raw"), lambda record: record)
 
     def facts() -> dict[str, Any]:
         revision = branch.logic.knowledge.revision
         return {"revision": revision, **hub.facts(), "realtime_dropped": branch.dropped}
 
-    async with pulse.beating("ingestor", settings.log_url, facts), beside("the realtime branch", branch.run):
+    async with pulse.beating("ingestor", settings.state, facts), beside("the realtime branch", branch.run):
         await runtime.run_flow(source, lambda records: ingestor(records, to), (to.raw_log, to.realtime), stop)
 
 

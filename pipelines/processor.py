@@ -3,11 +3,10 @@
 from duco_workbench import hops, knowledge, parsing, pulse, runtime
 from duco_workbench.flows.processor import ProcessorSinks, processor
 from duco_workbench.flows.validate import validator
+from duco_workbench.log import log_sink, log_source
 from duco_workbench.parsing.logic import ManifestLogic
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.clickhouse import RawArchive
-from duco_workbench.sinks.log import LogSink
-from duco_workbench.sources.log import LogSource
 from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
 
 
@@ -17,18 +16,18 @@ async def work(stop: runtime.Stop) -> None:
     validate = validator(settings.max_age_days)
     to = ProcessorSinks(
         raw_archive=RawArchive(settings.store_url),
-        parsed_topic=LogSink(settings.log_url, PARSED, settings.log_memory),
-        dead_letters=LogSink(settings.log_url, DEAD_LETTERS, settings.log_memory),
+        parsed_topic=log_sink(settings.log, PARSED),
+        dead_letters=log_sink(settings.log, DEAD_LETTERS),
     )
     source = hops.Noted(
-        LogSource(settings.log_url, RAW, "processor"),
-        hops.HopNotes(settings.log_url, "parsed"),
+        log_source(settings.log, RAW, "processor"),
+        hops.HopNotes(settings.state, "parsed"),
         lambda record: record,
     )
     parsing.warm_up()
     async with (
         knowledge.kept(logic, settings.meta_url, stop),
-        pulse.beating("processor", settings.log_url, lambda: {"revision": logic.knowledge.revision}),
+        pulse.beating("processor", settings.state, lambda: {"revision": logic.knowledge.revision}),
     ):
         await runtime.run_flow(
             source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # helpers of tests: `import cantools_oracle`
 
 from duco_workbench import testing
+from duco_workbench.local.kafka import Broker
+from duco_workbench.log_address import KafkaAccess, LogAddress
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +27,19 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def fresh_valkey(tmp_path: Path) -> Iterator[str]:
     with testing.valkey(tmp_path) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Kafka of this test run. Who stops it starts it again."""
+    with testing.kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_log(kafka: Broker) -> LogAddress:
+    """A log that nobody else uses."""
+    return LogAddress(kafka.url, kafka=KafkaAccess(prefix=f"t{uuid.uuid4().hex[:8]}."))
 
 
 @pytest.fixture(scope="session")

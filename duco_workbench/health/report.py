@@ -14,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from .. import hops, pulse, redis_log
+from .. import hops, pulse
 from ..errors import DucoError, ServiceError
 from ..hops import Mark, Which
 from ..iothub.service import HubService
+from ..log import log_gauge
+from ..log_address import LogAddress
 from ..model import SECOND
 from ..topics import PARSED, RAW
 from . import loss, marks, stored
@@ -46,7 +48,9 @@ class Addresses(Protocol):
     @property
     def hub_ca(self) -> str: ...
     @property
-    def log_url(self) -> str: ...
+    def log(self) -> LogAddress: ...
+    @property
+    def state(self) -> str: ...
     @property
     def store_url(self) -> str: ...
     @property
@@ -85,7 +89,7 @@ def look_ahead(addresses: Addresses) -> Seen:
         _attempt(seen, "hub", lambda: _look_at_hub(seen, addresses))
     else:
         seen.notes["hub"] = NO_HUB
-    _attempt(seen, "log", lambda: asyncio.run(_look_at_log(seen, addresses.log_url)))
+    _attempt(seen, "log", lambda: asyncio.run(_look_at_log(seen, addresses)))
     return seen
 
 
@@ -115,11 +119,12 @@ def _look_at_hub(seen: Seen, addresses: Addresses) -> None:
             seen.notes["hub"] = NO_COUNT
 
 
-async def _look_at_log(seen: Seen, log_url: str) -> None:
-    found = await hops.read(log_url)
-    seen.lag = {group: await redis_log.lag(log_url, topic, group) for topic, group in READERS}
-    beats = {name: await pulse.read(name, log_url) for name in PIPELINES}
+async def _look_at_log(seen: Seen, addresses: Addresses) -> None:
+    found = await hops.read(addresses.state)
+    beats = {name: await pulse.read(name, addresses.state) for name in PIPELINES}
     seen.hops, seen.pulses = found, {name: beat for name, beat in beats.items() if beat}
+    async with log_gauge(addresses.log) as gauge:
+        seen.lag = {group: await gauge.lag(topic, group) for topic, group in READERS}
 
 
 # --- judging

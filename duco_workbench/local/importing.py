@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .. import pulse
 from ..errors import ConfigError, ServiceError
+from ..log import log_sink
 from ..runtime import Stop, run_flow
 from ..settings import Settings
-from ..sinks.log import LogSink
 from ..sources.log_file import LogFileSource
 from ..topics import RAW
 from .settle import settled
@@ -52,7 +52,7 @@ class Importer:
             await self._feed(path, report, stop)
             if stop:
                 raise ConfigError("stopped; import the same files again to finish: what is stored is not stored twice")
-        await settled(self.settings.log_url, self._storing)
+        await settled(self.settings.log, self._storing)
         self.on_progress("storing", 1.0)
         return report
 
@@ -63,7 +63,7 @@ class Importer:
     async def _processor_knows(self, revision: int) -> None:
         """Messages must not reach a processor that has not heard of their machine yet."""
         for _ in range(PATIENCE_S * 5):
-            beat = await pulse.read("processor", self.settings.log_url)
+            beat = await pulse.read("processor", self.settings.state)
             if beat and beat["revision"] >= revision:
                 return
             await asyncio.sleep(0.2)
@@ -86,7 +86,7 @@ class Importer:
         except ConfigError as error:
             report.refused.append(str(error))
             return
-        raw = LogSink(settings.log_url, RAW, settings.log_memory)
+        raw = log_sink(settings.log, RAW)
         await run_flow(source, lambda records: records.sink(raw.write), (raw,), stop)
         report.files, report.frames = report.files + 1, report.frames + source.frames
         report.warnings += source.log.warnings

@@ -55,7 +55,7 @@ def port_of(url: str) -> int:
 
 def programs(settings: Settings, lab: bool) -> list[Program]:
     chosen = [
-        _valkey("log", settings, settings.log_url, ["--appendonly", "yes", "--maxmemory-policy", "noeviction"]),
+        _log(settings),
         _valkey("live", settings, settings.live_url, ["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]),
         _store(settings),
         _hub(settings),
@@ -68,6 +68,12 @@ def programs(settings: Settings, lab: bool) -> list[Program]:
         _page(settings),
     ]
     return [*chosen, _lab(settings)] if lab else chosen
+
+
+def _log(settings: Settings) -> Program:
+    """The log, or what stands beside one on Kafka."""
+    name = "state" if settings.log.is_kafka else "log"
+    return _valkey(name, settings, settings.state, ["--appendonly", "yes", "--maxmemory-policy", "noeviction"])
 
 
 def _valkey(name: str, settings: Settings, url: str, policy: list[str]) -> Program:
@@ -112,7 +118,7 @@ def _past(settings: Settings) -> Program:
 
 def _pipeline(name: str, settings: Settings) -> Program:
     command = [sys.executable, str(ROOT / "pipelines" / f"{name}.py")]
-    return Program(name, command, lambda: _beats(name, settings.log_url))
+    return Program(name, command, lambda: _beats(name, settings.state))
 
 
 def _page(settings: Settings) -> Program:
@@ -156,9 +162,9 @@ def _answers_http(url: str) -> bool:
         return False
 
 
-def _beats(name: str, log_url: str) -> bool:
+def _beats(name: str, state_url: str) -> bool:
     try:
-        with redis.Redis.from_url(log_url, socket_timeout=1) as client:
+        with redis.Redis.from_url(state_url, socket_timeout=1) as client:
             return bool(client.exists(pulse.pulse_key(name)))
     except (redis.RedisError, OSError):
         return False

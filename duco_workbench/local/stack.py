@@ -13,8 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from .. import pulse, redis_log
-from ..errors import ConfigError
+from .. import pulse
+from ..errors import ConfigError, ServiceError
+from ..log import log_gauge
+from ..log_address import LogAddress
 from ..schema import migrate
 from ..settings import Settings
 from ..sinks.clickhouse import connect
@@ -26,8 +28,11 @@ from .settle import READERS, settled
 from .supervision import Supervisor
 
 CATCH_UP_S = 120
-SERVERS = ("log", "live", "store", "hub", "meta")
-ADDRESSES = ("log_url", "live_url", "store_url", "meta_url", "page_url", "lab_url", "catalog_url", "hub_address")
+SERVERS = ("log", "state", "live", "store", "hub", "meta")
+_REST = ("live_url", "store_url", "meta_url", "page_url", "lab_url", "catalog_url", "hub_address")
+ADDRESSES = ("log_url", "state_url", *_REST)
+# Of a log on Kafka; its password is not written down, but asked for in the environment.
+ACCESS = tuple(f"kafka_{name}" for name in ("prefix", "security", "ca", "cert", "key", "mechanism", "user"))
 
 
 def settings_of(data: Path) -> Settings:
@@ -38,12 +43,20 @@ def settings_of(data: Path) -> Settings:
     return with_hub(settings) if addresses else settings
 
 
-def settings_to_start(data: Path) -> Settings:
-    """Settings for `duco up`: of the stack that runs on ``data``, else the environment's, with the catalog in there."""
+def settings_to_start(data: Path, log_url: str = "") -> Settings:
+    """Settings for `duco up`: of the stack that runs on ``data``, else the environment's, with the catalog in there.
+
+    ``log_url`` goes before both. Raises: ConfigError when the stack runs on another log.
+    """
     if Supervisor(data).is_running():
-        return settings_of(data)
+        settings = settings_of(data)
+        if log_url not in ("", settings.log_url):
+            raise ConfigError(f"the stack runs on the log {settings.log_url}: `duco down` first to run it on {log_url}")
+        return settings
     settings = Settings.load()
-    update: dict[str, object] = {"data": data.resolve()}
+    update: dict[str, object] = {"data": data.resolve(), "log_url": log_url or settings.log_url}
+    if LogAddress(str(update["log_url"])).is_kafka and not settings.state_url:
+        update["state_url"] = Settings.model_fields["log_url"].default  # where the log would be
     if "catalog_url" not in settings.model_fields_set:
         update["catalog_url"] = f"sqlite:///{data.resolve() / 'catalog.db'}"
     return with_hub(settings.model_copy(update=update))
@@ -66,6 +79,7 @@ def up(settings: Settings, fleet: Fleet, lab: bool, say: Callable[[str], None]) 
     is_first = not supervisor.is_running()
     if is_first:
         _check_ports(parts, settings.hub_address)
+        asyncio.run(_check_log(settings.log))
         supervisor.launch(parts, _environment(settings))
         (settings.data / "stack.json").write_bytes(msgspec.json.encode(_addresses(settings)))
     known = supervisor.states()
@@ -107,7 +121,17 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _addresses(settings: Settings) -> dict[str, str]:
-    return {name: getattr(settings, name) for name in ADDRESSES}
+    return {name: getattr(settings, name) for name in (*ADDRESSES, *ACCESS)}
+
+
+async def _check_log(log: LogAddress) -> None:
+    """Kafka is not ours to start."""
+    if log.is_kafka:
+        try:
+            async with log_gauge(log):
+                return
+        except ServiceError as error:
+            raise ServiceError(f"no Kafka answers at {log.url} ({error}): start it, e.g. with `make kafka`") from None
 
 
 def _check_ports(parts: Sequence[Program], hub_address: str) -> None:
@@ -131,13 +155,14 @@ def _wait_for_past(supervisor: Supervisor, settings: Settings) -> None:
     """Until the machines' last minutes can be queried, or it takes too long (then it goes on behind the page)."""
     deadline = time.monotonic() + CATCH_UP_S
     while time.monotonic() < deadline:
-        beat = asyncio.run(pulse.read("past", settings.log_url))
+        beat = asyncio.run(pulse.read("past", settings.state))
         if (beat and beat["is_recent"]) or supervisor.states()["past"]["statename"] == "EXITED":
-            asyncio.run(settled(settings.log_url, lambda _: time.monotonic() < deadline))
+            asyncio.run(settled(settings.log, lambda _: time.monotonic() < deadline))
             return
         time.sleep(0.2)
 
 
 async def lags(settings: Settings) -> dict[str, int]:
     """Entries each group of the log has not committed yet."""
-    return {group: await redis_log.lag(settings.log_url, topic, group) for topic, group in READERS}
+    async with log_gauge(settings.log) as gauge:
+        return {group: await gauge.lag(topic, group) for topic, group in READERS}

@@ -54,7 +54,7 @@ def _addresses(settings: Settings) -> dict[str, str]:
     """Where everything is; passwords and keys are left out."""
     host = re.search(r"HostName=([^;]+)", settings.hub)
     found = {name: re.sub(r"(://[^/@]*):[^/@]*@", r"\1@", getattr(settings, name)) for name in stack.ADDRESSES}
-    return {**found, "hub": host[1] if host else ""}
+    return {**{name: url for name, url in found.items() if url}, "hub": host[1] if host else ""}
 
 
 # --- for a person

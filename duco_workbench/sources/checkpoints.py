@@ -42,12 +42,12 @@ return 1
 _PLACE = ("fully_qualified_namespace", "eventhub_name", "consumer_group")
 
 
-def checkpoint_store(setting: str, log_url: str) -> CheckpointStore:
+def checkpoint_store(setting: str, state_url: str) -> CheckpointStore:
     """``setting`` is DUCO_HUB_CHECKPOINTS: "" for Redis, else a Blob connection string with ``;Container=NAME``.
 
     Raises: ConfigError.
     """
-    return _blobs(setting) if setting else RedisCheckpoints(log_url)
+    return _blobs(setting) if setting else RedisCheckpoints(state_url)
 
 
 def _blobs(setting: str) -> CheckpointStore:
@@ -76,8 +76,8 @@ class RedisCheckpoints(CheckpointStore):
     # read on after seconds; the SDK's own 30 s and 180 s are made for Blobs.
     balancing: Mapping[str, float] = {"load_balancing_interval": 1, "partition_ownership_expiration_interval": 5}
 
-    def __init__(self, log_url: str) -> None:
-        self._redis: Any = redis_log.connect(log_url)
+    def __init__(self, state_url: str) -> None:
+        self._redis: Any = redis_log.connect(state_url)
         self._mine: dict[tuple[str, str], str] = {}  # by key and partition: as whom this process last claimed it
 
     async def list_ownership(

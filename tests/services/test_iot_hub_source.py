@@ -36,7 +36,7 @@ from duco_workbench.sinks.live import LiveSink, stream_key
 from duco_workbench.sources import hub_session
 from duco_workbench.sources.checkpoints import RedisCheckpoints
 from duco_workbench.sources.iot_hub import IoTHubSource
-from duco_workbench.sources.log import LogSource
+from duco_workbench.sources.redis_streams import RedisSource
 from duco_workbench.topics import RAW
 
 LONG_S = 60  # only ends what hangs
@@ -450,7 +450,7 @@ async def test_the_process_writes_the_raw_log_whatever_is_away_besides(
 
 
 async def raw_log(url: str) -> list[Record]:
-    source = LogSource(url, RAW, "test")
+    source = RedisSource(url, RAW, "test")
     source._offsets = dict.fromkeys((f"raw:{n}" for n in range(8)), "0")
     source._count = 10_000
     async for delivery in source.deliveries():

@@ -1,177 +1,235 @@
-"""The log's contract, on memory and on a real Valkey: order, commit, redelivery; and what only Redis Streams have."""
+"""The log's contract, on memory, on a real Valkey and on a real Kafka: order, durability, redelivery, failure."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from records import record
+from log_ends import next_delivery, opened, written
+from records import parsed, record
 
-from duco_workbench import redis_log
+from duco_workbench import testing
 from duco_workbench.errors import ConfigError, ServiceError
-from duco_workbench.ports import Delivery
-from duco_workbench.sinks.log import LogSink
-from duco_workbench.sources import log as log_source
-from duco_workbench.sources.log import LogSource
+from duco_workbench.local.kafka import Broker
+from duco_workbench.log import log_gauge, log_sink, log_source
+from duco_workbench.log_address import LogAddress
+from duco_workbench.model import DeadLetter
+from duco_workbench.sinks import kafka as kafka_sink
+from duco_workbench.sources import kafka as kafka_source
 from duco_workbench.sources.memory import MemoryLog
-from duco_workbench.topics import RAW
-
-MEMORY = 64 << 20
+from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
 
 
-@pytest.fixture(params=["memory", "redis"])
-def ends(request: pytest.FixtureRequest, fresh_valkey: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """(a new sink, a new source) of one log."""
+@dataclass
+class Log:
+    """A new sink and a new source of one log, and its server, which can be killed and comes back."""
+
+    sink: Callable[..., Any]
+    source: Callable[..., Any]
+    kill: Callable[[], None]
+    start: Callable[[], None]
+    address: LogAddress | None = None
+
+
+@pytest.fixture(params=["memory", "redis", "kafka"])
+def log(request: pytest.FixtureRequest) -> Log:
     if request.param == "memory":
-        log: MemoryLog[Any] = MemoryLog()
-        return (lambda: log), (lambda: log)
-    return (lambda: LogSink(fresh_valkey, RAW, MEMORY)), (lambda: LogSource(fresh_valkey, RAW, "g"))
+        memory: MemoryLog[Any] = MemoryLog()
+        return Log(lambda topic=RAW: memory, lambda topic=RAW: memory, lambda: None, lambda: None)
+    return request.getfixturevalue(f"{request.param}_server")
 
 
-async def written(sink: Any, items: list[Any]) -> None:
-    await sink.open()
-    await sink.write(items)
-    await sink.close()
+@pytest.fixture(params=["redis", "kafka"])
+def server(request: pytest.FixtureRequest) -> Log:
+    return request.getfixturevalue(f"{request.param}_server")
 
 
-async def next_delivery(source: Any) -> Delivery[Any]:
-    async for delivery in source.deliveries():
-        if delivery.items:
-            return delivery
-    raise AssertionError("the source ended")
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[Log]:
+    port = testing.free_port()
+    running = contextlib.ExitStack()
+
+    def start() -> None:
+        running.enter_context(testing.valkey(tmp_path, "--appendonly", "yes", port=port))
+
+    start()
+    yield _log(LogAddress(f"redis://127.0.0.1:{port}/0"), running.close, start)
+    running.close()
 
 
-async def test_one_machine_stays_in_order(ends: Any) -> None:
-    make_sink, make_source = ends
-    items = [record(i) for i in range(200)]
-    await written(make_sink(), items[:77])
-    await written(make_sink(), items[77:])
-    source = make_source()
-    await source.open()
+@pytest.fixture
+def kafka_server(kafka: Broker, kafka_log: LogAddress) -> Iterator[Log]:
+    yield _log(kafka_log, kafka.kill, kafka.start)
+    if not kafka.is_running():
+        kafka.start()
+
+
+def _log(address: LogAddress, kill: Callable[[], None], start: Callable[[], None]) -> Log:
+    return Log(
+        lambda topic=RAW: log_sink(address, topic),
+        lambda topic=RAW: log_source(address, topic, "g"),
+        kill,
+        start,
+        address,
+    )
+
+
+async def test_one_machine_stays_in_order_and_all_machines_come(log: Log) -> None:
+    items = [record(i, chassis_id=f"m{i % 20}") for i in range(400)]
+    await written(log.sink(), items[:77])
+    await written(log.sink(), items[77:])
     got: list[Any] = []
-    while len(got) < 200:
-        delivery = await next_delivery(source)
-        got += delivery.items
-        await source.commit(delivery)
-    await source.close()
-    assert got == items
-
-
-async def test_what_was_not_committed_comes_again(ends: Any) -> None:
-    make_sink, make_source = ends
-    await written(make_sink(), [record(i) for i in range(3)])
-    first = make_source()
-    await first.open()
-    seen = await next_delivery(first)
-    await first.close()
-    second = make_source()
-    await second.open()
-    again = await next_delivery(second)
-    assert again.items == seen.items
-    await second.commit(again)
-    await second.close()
-    await written(make_sink(), [record(9)])
-    third = make_source()
-    await third.open()
-    assert (await next_delivery(third)).items == [record(9)]
-    await third.close()
-
-
-async def test_nothing_new_is_an_empty_delivery(ends: Any) -> None:
-    _, make_source = ends
-    source = make_source()
-    await source.open()
-    delivery = await asyncio.wait_for(anext(source.deliveries()), 2)
-    assert not delivery.items
-    await source.close()
-
-
-async def test_machines_are_spread_and_all_delivered(fresh_valkey: str) -> None:
-    items = [record(i, chassis_id=f"m{i}") for i in range(40)]
-    await written(LogSink(fresh_valkey, RAW, MEMORY), items)
-    source = LogSource(fresh_valkey, RAW, "g")
-    await source.open()
-    delivery = await next_delivery(source)
-    assert sorted(delivery.items, key=lambda r: r.hub_sequence) == items
-    assert len(delivery.position) > 1
-    await source.close()
-
-
-async def test_a_second_reader_of_a_group_is_refused_in_a_sentence(
-    fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_source, "LEASE_MS", 400)
-    first, second = LogSource(fresh_valkey, RAW, "g"), LogSource(fresh_valkey, RAW, "g")
-    await first.open()
-    with pytest.raises(ServiceError, match="another reader of raw is running as group 'g'"):
-        await second.open()
-    await first.close()
-    await second.open()  # released, so at once
-    await second.close()
-
-
-async def test_a_reader_that_lost_its_lease_commits_nothing(fresh_valkey: str) -> None:
-    await written(LogSink(fresh_valkey, RAW, MEMORY), [record()])
-    source = LogSource(fresh_valkey, RAW, "g")
-    await source.open()
-    delivery = await next_delivery(source)
-    with redis.Redis.from_url(fresh_valkey) as client:
-        client.set(redis_log.lease_key("raw", "g"), "somebody else")
-        with pytest.raises(ConfigError, match="another reader"):
+    async with opened(log.source()) as source:
+        while len(got) < len(items):
+            delivery = await next_delivery(source)
+            got += delivery.items
             await source.commit(delivery)
-        assert not client.exists(redis_log.offsets_key("raw", "g"))
-    await source.close()
+    for machine in range(20):
+        name = f"m{machine}"
+        assert [r for r in got if r.chassis_id == name] == [r for r in items if r.chassis_id == name]
 
 
-async def test_it_is_trimmed_behind_the_slowest_group(fresh_valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_source, "TRIM_S", -1.0)
-    await written(LogSink(fresh_valkey, RAW, MEMORY), [record(i) for i in range(5)])
-    fast, slow = LogSource(fresh_valkey, RAW, "fast"), LogSource(fresh_valkey, RAW, "slow")
-    await fast.open()
-    await slow.open()
-
-    def length() -> int:
-        with redis.Redis.from_url(fresh_valkey) as client:
-            return sum(client.xlen(name) for name in redis_log.streams("raw"))
-
-    await fast.commit(await next_delivery(fast))
-    assert length() == 5
-    assert await redis_log.lag(fresh_valkey, "raw", "slow") == 5
-    await slow.commit(await next_delivery(slow))
-    assert length() == 0
-    assert await redis_log.lag(fresh_valkey, "raw", "slow") == 0
-    await fast.close()
-    await slow.close()
+async def test_what_was_not_committed_comes_again_and_what_was_does_not(log: Log) -> None:
+    await written(log.sink(), [record(i) for i in range(3)])
+    async with opened(log.source()) as source:
+        seen = await next_delivery(source)
+        assert (await next_delivery(source)).items == seen.items  # to the same reader
+    async with opened(log.source()) as source:
+        again = await next_delivery(source)
+        assert again.items == seen.items  # and to its successor
+        await source.commit(again)
+        await source.commit(again)  # a commit whose answer was lost is tried again
+    await written(log.sink(), [record(9)])
+    async with opened(log.source()) as source:
+        assert (await next_delivery(source)).items == [record(9)]
 
 
-async def test_a_writer_waits_while_the_log_is_full(fresh_valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_source, "TRIM_S", -1.0)
-    with redis.Redis.from_url(fresh_valkey) as client:
-        idle = client.info("memory")["used_memory"]
-    sink = LogSink(fresh_valkey, RAW, 2 * (idle + (1 << 20)))  # room for one more megabyte
-    await sink.open()
-    await sink.write([record(1, body=bytes(3 << 20))])
-    waiting = asyncio.create_task(sink.write([record(2)]))
-    await asyncio.sleep(0.3)
-    assert not waiting.done()
-    source = LogSource(fresh_valkey, RAW, "g")
-    await source.open()
-    await source.commit(await next_delivery(source))
-    await asyncio.wait_for(waiting, 5)
-    await source.close()
-    await sink.close()
+async def test_nothing_new_is_an_empty_delivery(log: Log) -> None:
+    async with opened(log.source()) as source:
+        delivery = await asyncio.wait_for(anext(source.deliveries()), 2)
+        assert not delivery.items
 
 
-async def test_a_log_that_is_away_is_a_service_error() -> None:
+async def test_headers_and_bodies_come_as_they_were(log: Log) -> None:
+    items = [
+        record(1, "fährt – 走行".encode(), chassis_id="Bagger Ä", msg_type="vehicle_log"),
+        record(2, b""),
+        record(3, bytes(range(256)) * 800),  # 200 kB
+        record(4, hub_partition=-1, ts=-1, message_id=""),
+    ]
+    await written(log.sink(), items)
+    async with opened(log.source()) as source:
+        got: list[Any] = []
+        while len(got) < len(items):
+            delivery = await next_delivery(source)
+            got += delivery.items
+            await source.commit(delivery)
+    assert sorted(got, key=lambda r: r.hub_sequence) == items
+
+
+@pytest.mark.parametrize(
+    ("topic", "item"), [(DEAD_LETTERS, DeadLetter(record(1), "bad", "größer")), (PARSED, parsed(1))]
+)
+async def test_each_topic_carries_its_own(server: Log, topic: Any, item: Any) -> None:
+    await written(server.sink(topic), [item])
+    async with opened(server.source(topic)) as source:
+        got = (await next_delivery(source)).items
+    assert [topic.encode(one) for one in got] == [topic.encode(item)]
+
+
+async def test_a_server_that_was_killed_has_what_write_returned_for_and_both_ends_go_on(
+    server: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_sink, "WRITE_S", 1.0)
+    monkeypatch.setattr(kafka_source, "PROBE_S", 0.5)
+    monkeypatch.setattr(kafka_source, "COMMIT_S", 1.0)
+    async with opened(server.sink()) as sink, opened(server.source()) as source:
+        await sink.write([record(1)])
+        first = await next_delivery(source)
+        await sink.write([record(2), record(3)])
+        server.kill()
+        with pytest.raises(ServiceError):
+            await sink.write([record(4)])
+        with pytest.raises(ServiceError):
+            await source.commit(first)
+        with pytest.raises(ServiceError):
+            await asyncio.wait_for(_read_until_it_fails(source), 20)
+        await asyncio.to_thread(server.start)
+        await asyncio.wait_for(_until_it_works(lambda: sink.write([record(4)])), 30)
+        got: set[int] = set()
+        async with asyncio.timeout(40):
+            async for delivery in _patiently(source):
+                if delivery.items:
+                    await source.commit(delivery)
+                got |= {item.hub_sequence for item in delivery.items}
+                if got >= {2, 3, 4}:
+                    break
+
+
+async def _read_until_it_fails(source: Any) -> None:
+    async for _ in source.deliveries():
+        pass
+
+
+async def _until_it_works(call: Callable[[], Any]) -> None:
+    while True:
+        with contextlib.suppress(ServiceError):
+            return await call()
+        await asyncio.sleep(0.1)
+
+
+async def _patiently(source: Any) -> AsyncIterator[Any]:
+    while True:
+        with contextlib.suppress(ServiceError):
+            async for delivery in source.deliveries():
+                yield delivery
+        await asyncio.sleep(0.1)
+
+
+async def test_a_gauge_says_how_far_a_group_is(server: Log) -> None:
+    assert server.address is not None
+    async with log_gauge(server.address) as gauge:
+        assert await gauge.lag("raw", "g") == 0  # before there is anything
+        await written(server.sink(), [record(i, chassis_id=f"m{i}") for i in range(40)])
+        marks = await gauge.tails("raw")
+        assert await gauge.lag("raw", "g") == 40
+        assert not await gauge.has_passed("raw", "g", marks)
+        await written(server.sink(), [record(99)])
+        async with opened(server.source()) as source:
+            while await gauge.lag("raw", "g") > 1:
+                await source.commit(await next_delivery(source))
+                if await gauge.has_passed("raw", "g", marks):
+                    break
+        assert await gauge.has_passed("raw", "g", marks)
+        assert await gauge.lag("raw", "g") <= 1
+        assert await gauge.lag("raw", "other") > 1 or "redis" in server.address.url
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "kafka://127.0.0.1:1"])
+async def test_a_log_that_is_away_is_a_service_error(url: str) -> None:
+    address = LogAddress(url)
+    for end in (log_sink(address, RAW), log_source(address, RAW, "g")):
+        with pytest.raises(ServiceError, match="does not answer"):
+            await end.open()
+        await end.close()
     with pytest.raises(ServiceError, match="does not answer"):
-        await LogSink("redis://127.0.0.1:1/0", RAW, MEMORY).open()
-    with pytest.raises(ServiceError, match="does not answer"):
-        await LogSource("redis://127.0.0.1:1/0", RAW, "g").open()
+        async with log_gauge(address) as gauge:
+            await gauge.lag("raw", "g")
 
 
-def test_an_address_that_is_no_log_is_said() -> None:
-    with pytest.raises(ConfigError, match=r"DUCO_LOG_URL.*redis://"):
-        LogSink("http://127.0.0.1:1", RAW, MEMORY)
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://127.0.0.1:1", "DUCO_LOG_URL.*redis:// or kafka://"),
+        ("kafka://127.0.0.1", "DUCO_LOG_URL.*kafka://host:port"),
+        ("kafka://", "DUCO_LOG_URL.*kafka://host:port"),
+    ],
+)
+def test_an_address_that_is_no_log_is_said(url: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        LogAddress(url)

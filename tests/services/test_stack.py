@@ -25,9 +25,9 @@ from duco_workbench.catalog.client import CatalogClient
 from duco_workbench.local.fleet import Fleet
 from duco_workbench.local.simulation import SimulatedMachine
 from duco_workbench.local.supervision import Supervisor
+from duco_workbench.log import log_sink
 from duco_workbench.model import SECOND, Record
 from duco_workbench.settings import Settings
-from duco_workbench.sinks.log import LogSink
 from duco_workbench.topics import RAW
 
 MORNING = 1_600_000_000 * SECOND  # a day long ago, for imports
@@ -237,7 +237,7 @@ async def test_each_bad_message_is_one_dead_letter_with_its_own_reason(stack: Se
         )
         for i in range(3)
     ]
-    sink = LogSink(stack.log_url, RAW, stack.log_memory)
+    sink = log_sink(stack.log, RAW)
     await sink.open()
     await sink.write([good[0], *list(bad.values())[:5], good[1], *list(bad.values())[5:], good[2]])
     await sink.close()

@@ -23,13 +23,13 @@ import msgspec
 from agent.drafts import Draft
 from agent.dtcs import DtcWatcher
 
-from ... import pulse, redis_log, runtime
+from ... import pulse, runtime
 from ...errors import ServiceError
+from ...log import log_gauge, log_sink
 from ...model import SECOND, Envelope, MessageId, Record
 from ...packing import Packer
 from ...ports import Delivery
 from ...settings import Settings
-from ...sinks.log import LogSink
 from ...sources.own import now, record_of
 from ...topics import RAW
 from .. import simulation
@@ -96,7 +96,7 @@ class Past:
         machines = [m for m in plan.read(self.folder).machines if m.past]
         self.written = {m.chassis_id: 0 for m in machines}
         wanted = max((plan.covered(m.past) for m in machines), default=0)
-        async with pulse.beating("past", self.settings.log_url, lambda: self._facts(wanted)):
+        async with pulse.beating("past", self.settings.state, lambda: self._facts(wanted)):
             await asyncio.gather(*(self._write(machine) for machine in machines))
 
     def _facts(self, wanted: int) -> dict[str, Any]:
@@ -121,15 +121,16 @@ class Past:
             self.recent.add(name)
 
     async def _play(self, machine: simulation.Machine, start: int, end: int) -> None:
-        raw = LogSink(self.settings.log_url, RAW, self.settings.log_memory)
+        raw = log_sink(self.settings.log, RAW)
         source = PastSource(machine, self.settings.tenant, start, end)
         await runtime.run_flow(source, lambda records: records.sink(raw.write), (raw,), self.stop)
 
     async def _until_idle(self) -> None:
         while not self.stop:
             try:
-                if await redis_log.lag(self.settings.log_url, RAW.name, "processor") <= FEW:
-                    return
+                async with log_gauge(self.settings.log) as gauge:
+                    if await gauge.lag(RAW.name, "processor") <= FEW:
+                        return
             except ServiceError:
                 pass
             await self.stop.sleep(0.2)

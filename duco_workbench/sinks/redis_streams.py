@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from .. import redis_log
+from ..errors import ServiceError
 from ..topics import Topic, partition_of
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0  # so long a writer waits before it is told, and can be stopped
 
 # The share of the log's memory each topic may fill before its writers wait. Later topics have more room than earlier
 # ones: a full log must still let the processor publish and so free what it has read.
 ROOM = {"raw": 0.5, "parsed": 0.8, "dead-letters": 0.95}
 
 
-class LogSink(Generic[T]):
-    """``write`` returns when the log's server has every entry. Raises: ServiceError."""
+class RedisSink(Generic[T]):
+    """``write`` returns when the log's server has every entry.
+
+    Raises: ServiceError, also when the log stays full: it names the group that is furthest behind. Nothing was written,
+    so the source commits nothing, and what is upstream keeps it: the hub, the machines.
+    """
 
     def __init__(self, url: str, topic: Topic[T], memory: int) -> None:
         """``memory``: bytes the whole log may hold (the server's ``maxmemory``)."""
@@ -43,12 +49,26 @@ class LogSink(Generic[T]):
             await pipe.execute()
 
     async def _wait_for_room(self) -> None:
-        told = False
+        deadline = time.monotonic() + PATIENCE_S
         while (await self._redis.info("memory"))["used_memory"] > self._limit:
-            if not told:
-                log.warning("the log is full for %s: waiting for its readers", self._topic.name)
-                told = True
+            if time.monotonic() > deadline:
+                raise ServiceError(f"the log is full for {self._topic.name}: {await self._who_is_behind()}")
             await asyncio.sleep(0.05)
+
+    async def _who_is_behind(self) -> str:
+        """Of all topics: they share the memory, and what is not read of one leaves no room for those before it."""
+        behind = [await redis_log.furthest_behind(self._redis, topic) for topic in ROOM]
+        worst = max((found for found in behind if found), key=lambda found: found.entries, default=None)
+        if worst is None:
+            return "no group has anything to read: its readers were not started yet, or DUCO_LOG_MEMORY is too small"
+        said = f"it waits for group {worst.group!r} of {worst.topic}, which is {worst.entries:,} entries behind"
+        if worst.has_reader:
+            return said
+        key = redis_log.groups_key(worst.topic)
+        return (
+            f"{said} and has no reader: start it; if it is gone for good, drop it from the log "
+            f"with `SREM {key} {worst.group}`"
+        )
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -36,7 +36,7 @@ return 1
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
-class LogSource(Generic[T]):
+class RedisSource(Generic[T]):
     """At least once: what was not committed is delivered again after a restart.
 
     ``commit`` raises ConfigError when another reader has taken the lease: the process ends rather than compete.

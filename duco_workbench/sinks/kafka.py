@@ -1,0 +1,105 @@
+"""Writes one topic of the log to Kafka, in the order of its batches, each machine to the partition it has on Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+
+from .. import kafka_log
+from ..errors import ConfigError, ServiceError
+from ..log_address import LogAddress
+from ..topics import Entry, Topic, partition_of
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+WRITE_S = 15.0  # an idempotent producer would try for ever; the flow is to hear of it, and to be stoppable
+BATCH = 512 << 10  # bytes of records that are compressed together
+
+
+class KafkaSink(Generic[T]):
+    """``write`` returns when every replica in sync has every record. Raises: ServiceError.
+
+    The producer is idempotent: what it sends twice is there once. One that failed is replaced, since its numbering is
+    broken, so the batch of a failed ``write`` may be there twice, in order.
+
+    Raises ConfigError for a record the topic does not take: nothing was committed, and a person must raise its limit.
+    """
+
+    def __init__(self, address: LogAddress, topic: Topic[T]) -> None:
+        self._address, self._topic = address, topic
+        self._name = kafka_log.topic_name(address, topic.name)
+        self._options = kafka_log.client_options(address)
+        self._producer: AIOKafkaProducer | None = None
+
+    async def open(self) -> None:
+        await kafka_log.prepare(self._address, self._topic.name)
+        await self._started()
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is not None:
+            return self._producer
+        producer = AIOKafkaProducer(
+            enable_idempotence=True,
+            acks="all",
+            compression_type="zstd",
+            max_batch_size=BATCH,
+            max_request_size=kafka_log.LARGEST,
+            **self._options,
+        )
+        try:
+            with kafka_log.service_errors("the log does not answer"):
+                async with asyncio.timeout(kafka_log.REQUEST_S):
+                    await producer.start()
+        except ServiceError:
+            await _dropped(producer)
+            raise
+        self._producer = producer
+        return producer
+
+    async def write(self, batch: Sequence[T]) -> None:
+        if not batch:
+            return
+        producer = await self._started()
+        try:
+            with kafka_log.service_errors(f"writing to the log's topic {self._topic.name}"):
+                await self._send(producer, batch)
+        except BaseException:
+            self._producer = None
+            await _dropped(producer)
+            raise
+
+    async def _send(self, producer: AIOKafkaProducer, batch: Sequence[T]) -> None:
+        try:
+            async with asyncio.timeout(WRITE_S):
+                await asyncio.gather(*[await self._add(producer, entry) for entry in self._topic.encode(batch)])
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+            raise ConfigError(
+                f"Kafka's topic {self._name} does not take a record this large ({error}): "
+                f"set its max.message.bytes to {kafka_log.LARGEST}"
+            ) from error
+
+    async def _add(self, producer: AIOKafkaProducer, entry: Entry) -> asyncio.Future[Any]:
+        key, headers, body = entry
+        pairs = [(name, text.encode()) for name, text in headers.items()]
+        sent: asyncio.Future[Any] = await producer.send(
+            self._name, body, key.encode(), partition=partition_of(key), headers=pairs
+        )
+        sent.add_done_callback(lambda future: future.cancelled() or future.exception())  # one that fails is enough said
+        return sent
+
+    async def close(self) -> None:
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await _dropped(producer)
+
+
+async def _dropped(producer: AIOKafkaProducer) -> None:
+    await kafka_log.closed(producer, 0.1)
+    if (task := producer._sender.sender_task) is not None:  # it would go on with what it could not send
+        task.cancel()

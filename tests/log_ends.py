@@ -1,0 +1,31 @@
+"""What tests of the log's ends share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from duco_workbench.ports import Delivery
+
+
+@asynccontextmanager
+async def opened(end: Any) -> AsyncIterator[Any]:
+    await end.open()
+    try:
+        yield end
+    finally:
+        await end.close()
+
+
+async def written(sink: Any, items: list[Any]) -> None:
+    async with opened(sink):
+        await sink.write(items)
+
+
+async def next_delivery(source: Any) -> Delivery[Any]:
+    """The next that is not empty."""
+    async for delivery in source.deliveries():
+        if delivery.items:
+            return delivery
+    raise AssertionError("the source ended")
