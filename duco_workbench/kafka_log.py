@@ -7,6 +7,7 @@ A topic ``raw`` is ``{prefix}raw`` there, with as many partitions as on Redis; t
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import ConsumerStoppedError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from .errors import ConfigError, ServiceError
 from .log_address import KafkaAccess, LogAddress
 from .topics import PARTITIONS
+
+# While brokers are away it writes thirty lines a second. What matters of them it raises too, and we say it once.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 REQUEST_S = 15.0  # an answer that takes longer does not come; joining a group takes up to sources.kafka.REBALANCE_S
 CLOSE_S = 3.0
@@ -76,6 +80,8 @@ def service_errors(what: str) -> Iterator[None]:
     """Kafka's own errors, broken connections and time-outs as :class:`ServiceError`, naming what could not be done."""
     try:
         yield
+    except KafkaConnectionError as error:  # it does not say why
+        raise ServiceError(f"{what}: {error}; is it up, and does it let us in as DUCO_KAFKA_… say?") from error
     except (KafkaError, ConsumerStoppedError, OSError, TimeoutError) as error:
         raise ServiceError(f"{what}: {error or type(error).__name__}") from error
 

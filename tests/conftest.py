@@ -11,6 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers of tests: `import cantools_oracle`
 
+from kafka_kit import Doors
+
 from duco_workbench import testing
 from duco_workbench.local.kafka import Broker
 from duco_workbench.log_address import KafkaAccess, LogAddress
@@ -30,14 +32,19 @@ def fresh_valkey(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def kafka_doors(tmp_path_factory: pytest.TempPathFactory) -> Doors:
+    return Doors(tmp_path_factory.mktemp("doors"))
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory, kafka_doors: Doors) -> Iterator[Broker]:
     """A Kafka of this test run. Who stops it starts it again."""
-    with testing.kafka(tmp_path_factory.mktemp("kafka")) as broker:
+    with testing.kafka(tmp_path_factory.mktemp("kafka"), kafka_doors.properties()) as broker:
         yield broker
 
 
 @pytest.fixture
-def kafka_log(kafka: Broker) -> LogAddress:
+def on_kafka(kafka: Broker) -> LogAddress:
     """A log that nobody else uses."""
     return LogAddress(kafka.url, kafka=KafkaAccess(prefix=f"t{uuid.uuid4().hex[:8]}."))
 

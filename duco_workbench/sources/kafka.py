@@ -240,3 +240,4 @@ class _Turn(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, assigned: Any) -> None:
         self._on_division()
         self._since = None
+        log.info("reading %s", ", ".join(f"{place.topic}:{place.partition}" for place in sorted(assigned)) or "nothing")

@@ -63,8 +63,8 @@ def redis_server(tmp_path: Path) -> Iterator[Log]:
 
 
 @pytest.fixture
-def kafka_server(kafka: Broker, kafka_log: LogAddress) -> Iterator[Log]:
-    yield _log(kafka_log, kafka.kill, kafka.start)
+def kafka_server(kafka: Broker, on_kafka: LogAddress) -> Iterator[Log]:
+    yield _log(on_kafka, kafka.kill, kafka.start)
     if not kafka.is_running():
         kafka.start()
 
