@@ -50,13 +50,13 @@ def free_settings(data: Path) -> Settings:
 
 @contextmanager
 def running_stack(
-    data: Path, fleet: Fleet | None = None, say: Callable[[str], None] = lambda line: None
+    data: Path, fleet: Fleet | None = None, say: Callable[[str], None] = lambda line: None, **changes: str
 ) -> Iterator[Settings]:
-    """The whole embedded stack, page included; drained and stopped on exit."""
+    """The whole embedded stack, page included; drained and stopped on exit. ``changes``: other settings."""
     from .local import stack
     from .local.fleet import Fleet
 
-    settings = free_settings(data)
+    settings = free_settings(data).model_copy(update=changes)
     supervisor = stack.up(settings, fleet or Fleet(machines=0), lab=False, say=say)
     try:
         yield settings
