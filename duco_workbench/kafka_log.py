@@ -81,9 +81,11 @@ def service_errors(what: str) -> Iterator[None]:
     try:
         yield
     except KafkaConnectionError as error:  # it does not say why
-        raise ServiceError(f"{what}: {error}; is it up, and does it let us in as DUCO_KAFKA_… say?") from error
-    except (KafkaError, ConsumerStoppedError, OSError, TimeoutError) as error:
-        raise ServiceError(f"{what}: {error or type(error).__name__}") from error
+        raise ServiceError(f"{what}: no broker lets us in; are they up, and do DUCO_KAFKA_… fit them?") from error
+    except TimeoutError as error:
+        raise ServiceError(f"{what}: no answer in time") from error
+    except (KafkaError, ConsumerStoppedError, OSError) as error:
+        raise ServiceError(f"{what}: {error}") from error
 
 
 async def closed(client: Any, patience: float = CLOSE_S) -> None:

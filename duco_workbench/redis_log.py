@@ -55,7 +55,7 @@ def service_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        raise ServiceError(f"{what}: {error or type(error).__name__}") from error
+        raise ServiceError(f"{what}: {str(error) or type(error).__name__}") from error
 
 
 class Behind(NamedTuple):

@@ -18,7 +18,7 @@ from ..topics import Entry, Topic, partition_of
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-WRITE_S = 15.0  # an idempotent producer would try for ever; the flow is to hear of it, and to be stoppable
+WRITE_S = 8.0  # an idempotent producer would try for ever; the flow is to hear of it, and to be stoppable
 BATCH = 512 << 10  # bytes of records that are compressed together
 
 

@@ -27,15 +27,19 @@ from ..topics import Topic
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-SESSION_S, HEARTBEAT_S = 8.0, 2.0  # a killed reader's machines are read on by others after at most some 11 s
+SESSION_S, HEARTBEAT_S = (
+    6.0,
+    1.5,
+)  # brokers allow no less; a killed reader's machines are read on after some 7 s
 HAND_OVER_S = 9.0  # what a reader gets to finish its batch when partitions are divided anew …
 REBALANCE_S = 12.0  # … which is over when all have said so, or after this
 POLL_MS = 250  # an idle reader gives an empty delivery this often
 PROBE_S = 5.0  # an idle client does not say that its brokers are away: it is asked this often
 STUCK_S = 60.0  # a group that has not agreed by then is joined anew
-COMMIT_S = 10.0
+COMMIT_S = 5.0
 BYTES = 16 << 20  # fetched at once, of which a partition's share is
 SHARE = 2 << 20
+ITEMS = 8192  # in a delivery, however small they are: it must not outlast HAND_OVER_S
 ENDLESS_MS = 7 * 86_400_000
 
 
@@ -200,7 +204,7 @@ async def _records(consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]
     """While its partitions are divided anew a consumer gives none; it waits for them longer than it is told to."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(4 * POLL_MS / 1000):
-            return dict(await consumer.getmany(timeout_ms=POLL_MS))
+            return dict(await consumer.getmany(timeout_ms=POLL_MS, max_records=ITEMS))
     return {}
 
 
