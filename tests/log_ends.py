@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,7 +26,8 @@ async def written(sink: Any, items: list[Any]) -> None:
 
 async def next_delivery(source: Any) -> Delivery[Any]:
     """The next that is not empty."""
-    async for delivery in source.deliveries():
-        if delivery.items:
-            return delivery
+    async with asyncio.timeout(30):
+        async for delivery in source.deliveries():
+            if delivery.items:
+                return delivery
     raise AssertionError("the source ended")

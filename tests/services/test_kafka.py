@@ -212,6 +212,18 @@ def random_bytes(size: int) -> bytes:
     return random.Random(1).randbytes(size)
 
 
+async def test_a_producer_whose_numbering_broke_is_replaced(on_kafka: LogAddress) -> None:
+    async with opened(log_sink(on_kafka, RAW)) as sink:
+        await sink.write([record(1)])
+        place = TopicPartition(kafka_log.topic_name(on_kafka, "raw"), partition_of("demo/m1"))
+        sink._producer._txn_manager.increment_sequence_number(place, 7)  # as if seven had got lost
+        with pytest.raises(ServiceError, match="OutOfOrderSequenceNumber"):
+            await sink.write([record(2)])
+        await sink.write([record(2)])
+    async with opened(log_source(on_kafka, RAW, "g")) as source:
+        assert (await next_delivery(source)).items == [record(1), record(2)]
+
+
 async def test_a_topic_of_ours_takes_large_records(on_kafka: LogAddress) -> None:
     items = [record(i, body=random_bytes(3 << 20)) for i in range(3)]
     await written(log_sink(on_kafka, RAW), items)
