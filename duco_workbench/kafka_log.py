@@ -15,7 +15,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from .errors import ConfigError, ServiceError
 from .log_address import KafkaAccess, LogAddress
@@ -168,8 +175,9 @@ class KafkaGauge:
 
     async def open(self) -> None:
         with service_errors("the log does not answer"):
-            await self._admin.start()
-            await self._offsets.start()
+            async with asyncio.timeout(REQUEST_S):
+                await self._admin.start()
+                await self._offsets.start()
 
     async def close(self) -> None:
         await closed(self._offsets)
@@ -202,5 +210,13 @@ class KafkaGauge:
             async with asyncio.timeout(REQUEST_S):
                 first = await self._offsets.beginning_offsets(where)
                 name = group_name(self._address, topic, group)
-                found = await self._admin.list_consumer_group_offsets(name, partitions=where)
+                found = await self._of_group(name, where)
         return {place: max(first[place], found[place].offset if place in found else 0) for place in where}
+
+    async def _of_group(self, name: str, where: list[TopicPartition]) -> dict[TopicPartition, Any]:
+        """The first group a cluster is asked for has to wait until it has made a topic for groups' offsets."""
+        while True:
+            try:
+                return dict(await self._admin.list_consumer_group_offsets(name, partitions=where))
+            except GroupCoordinatorNotAvailableError:
+                await asyncio.sleep(0.1)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,9 @@ from duco_workbench.log_address import LogAddress
 from duco_workbench.model import SECOND
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.clickhouse import connect
+from duco_workbench.topics import PARTITIONS
 
+ROOT = Path(__file__).parents[2]
 MORNING = 1_600_000_000 * SECOND
 
 
@@ -70,6 +77,34 @@ def test_an_import_is_stored_when_it_returns(stack: Settings, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     with connect(stack.store_url) as store:
         assert int(store.command("SELECT count() FROM ce_technology WHERE chassis_id = 'truck-7'")) > 500
+
+
+def test_a_second_processor_shares_the_machines_and_hands_them_back(stack: Settings, tmp_path: Path) -> None:
+    before = status(stack)
+    environment = {**os.environ, **stacks._environment(stack)}
+    command = [sys.executable, "pipelines/processor.py"]
+    with (
+        (tmp_path / "second.log").open("w") as log,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log) as second,
+    ):
+        eventually(lambda: 0 < len(partitions_of(tmp_path / "second.log")) < PARTITIONS, 60)
+        mine = partitions_of(tmp_path / "second.log")
+        eventually(lambda: partitions_of(stack.data / "logs" / "processor.log") == EVERY - mine, 15)
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(10) == 0
+        eventually(lambda: partitions_of(stack.data / "logs" / "processor.log") == EVERY, 15)
+    eventually(lambda: not any(status(stack)["lag"].values()))
+    found = status(stack)
+    assert (found["lost"], found["duplicates"], found["redelivered"]) == (0, 0, before["redelivered"])
+
+
+EVERY = {str(p) for p in range(PARTITIONS)}
+
+
+def partitions_of(log: Path) -> set[str]:
+    """Those of ``raw`` that a process says it reads now."""
+    said = [line for line in log.read_text().splitlines() if ": reading " in line]
+    return set(re.findall(r"stack\.raw:(\d)", said[-1])) if said else set()
 
 
 def test_up_on_another_log_is_refused_while_it_runs(stack: Settings) -> None:
