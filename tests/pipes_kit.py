@@ -7,17 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from duco_workbench import redis_log
 from duco_workbench.flows.distributor import DistributorSinks, dead_letter_office, distributor
 from duco_workbench.flows.processor import ProcessorSinks, processor
 from duco_workbench.flows.validate import validator
+from duco_workbench.log import log_gauge, log_sink, log_source
+from duco_workbench.log_address import LogAddress
 from duco_workbench.model import Record
 from duco_workbench.parsing.logic import ManifestLogic
 from duco_workbench.runtime import Stop, run_flow
 from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleTable, connect
-from duco_workbench.sinks.log import LogSink
 from duco_workbench.sinks.snapshot import SnapshotSink
-from duco_workbench.sources.log import LogSource
 from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
 
 MEMORY = 256 << 20
@@ -42,15 +41,16 @@ class Pipes:
         await self.put(RAW, *records)
 
     async def put(self, topic: Any, *items: Any) -> None:
-        sink = LogSink(self.log_url, topic, MEMORY)
+        sink = log_sink(LogAddress(self.log_url, MEMORY), topic)
         await sink.write(items)
         await sink.close()
 
     async def idle(self, seconds: float = 30) -> None:
         """Until every reader has committed everything."""
         async with asyncio.timeout(seconds):
-            while any([await redis_log.lag(self.log_url, *reader) for reader in READERS]):
-                await asyncio.sleep(0.05)
+            async with log_gauge(LogAddress(self.log_url)) as gauge:
+                while any([await gauge.lag(*reader) for reader in READERS]):
+                    await asyncio.sleep(0.05)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with connect(self.store_url) as client:
@@ -61,24 +61,25 @@ class Pipes:
 async def running_pipes(log_url: str, store_url: str, logic: ManifestLogic) -> AsyncIterator[Pipes]:
     """As the pipelines are drawn, for the block."""
     stop = Stop()
-    to = ProcessorSinks(RawArchive(store_url), LogSink(log_url, PARSED, MEMORY), LogSink(log_url, DEAD_LETTERS, MEMORY))
+    log = LogAddress(log_url, MEMORY)
+    to = ProcessorSinks(RawArchive(store_url), log_sink(log, PARSED), log_sink(log, DEAD_LETTERS))
     out = DistributorSinks(SampleTable(store_url), SnapshotSink(log_url), DeadLetterTable(store_url))
     letters = DeadLetterTable(store_url)
     flows = (
         run_flow(
-            LogSource(log_url, RAW, "processor"),
+            log_source(log, RAW, "processor"),
             lambda records: processor(records, validator(), logic, to),
             (to.raw_archive, to.parsed_topic, to.dead_letters),
             stop,
         ),
         run_flow(
-            LogSource(log_url, PARSED, "distributor"),
+            log_source(log, PARSED, "distributor"),
             lambda parsed: distributor(parsed, out),
             (out.store, out.snapshot, out.letters),
             stop,
         ),
         run_flow(
-            LogSource(log_url, DEAD_LETTERS, "distributor"),
+            log_source(log, DEAD_LETTERS, "distributor"),
             lambda batches: dead_letter_office(batches, letters),
             (letters,),
             stop,

@@ -23,8 +23,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .. import redis_log
 from ..errors import ConfigError, DucoError
+from ..log import log_gauge
+from ..log_address import LogAddress
 from ..sinks.clickhouse import connect, reported
 from ..topics import DEAD_LETTERS
 from .agents import Agent
@@ -93,7 +94,7 @@ def _look(addresses: Addresses, asked: Asked) -> Audit:
     with reported(addresses.store_url):
         client = connect(addresses.store_url)
         try:
-            return _Audit(AuditStore(client, asked.machine), seen, asked).run(addresses.log_url)
+            return _Audit(AuditStore(client, asked.machine), seen, asked).run(addresses.log)
         finally:
             client.close()
 
@@ -107,9 +108,9 @@ class _Audit:
         self._newest: dict[tuple[str, str], int] = {}
         self._emptied = False
 
-    def run(self, log_url: str) -> Audit:
+    def run(self, log: LogAddress) -> Audit:
         archived = self._store.count(ARCHIVED)
-        self._emptied = asyncio.run(_is_empty(log_url))
+        self._emptied = asyncio.run(_is_empty(log))
         parsed = self._store.count(PARSED).wholes
         (letters, unnumbered), drops = self._store.letters(), self._store.drops()
         doubled = self._store.doubled(archived.doubtful)
@@ -158,10 +159,11 @@ def _size(where: Epoch, *found: dict[Epoch, Whole]) -> int:
     return max(wholes[where][0] if where in wholes else 0 for wholes in found)
 
 
-async def _is_empty(log_url: str) -> bool:
+async def _is_empty(log: LogAddress) -> bool:
     """Has everything on the log been judged and stored? In the order a message takes."""
     try:
         readers = (*READERS, (DEAD_LETTERS.name, "distributor"))
-        return not any([await redis_log.lag(log_url, topic, group) for topic, group in readers])
+        async with log_gauge(log) as gauge:
+            return not any([await gauge.lag(topic, group) for topic, group in readers])
     except DucoError:
         return False

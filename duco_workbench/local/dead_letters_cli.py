@@ -106,10 +106,10 @@ def replay(
 
 
 async def _replay(box: DeadLetterBox, chosen: Chosen, settings: Settings, timeout_s: float) -> tuple[Replayed, Outcome]:
-    from ..sinks.log import LogSink
+    from ..log import log_sink
     from ..topics import RAW
 
-    raw_log = LogSink(settings.log_url, RAW, settings.log_memory)
+    raw_log = log_sink(settings.log, RAW)
     await raw_log.open()
     try:
         replayed = await box.replay(chosen, raw_log)

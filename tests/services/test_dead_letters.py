@@ -23,11 +23,13 @@ from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.judge import identity
 from duco_workbench.local.dead_letters_cli import readable
 from duco_workbench.local.store.process import StoreProcess, running
+from duco_workbench.log import log_sink
+from duco_workbench.log_address import LogAddress
 from duco_workbench.model import PASSED, Binding, DeadLetter, Manifest, Record, Replay
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
+from duco_workbench.ports import Sink
 from duco_workbench.schema import migrate
 from duco_workbench.sinks.clickhouse import DeadLetterTable, connect
-from duco_workbench.sinks.log import LogSink
 from duco_workbench.topics import DEAD_LETTERS, RAW
 
 DEVICES = frozenset({("demo", "m1"), ("demo", "m2")})
@@ -67,7 +69,7 @@ def box(store_url: str) -> DeadLetterBox:
 
 
 async def replayed(pipes: Pipes, box: DeadLetterBox, **chosen: Any) -> Outcome:
-    sink = LogSink(pipes.log_url, RAW, MEMORY)
+    sink = log_sink(LogAddress(pipes.log_url, MEMORY), RAW)
     done = await box.replay(Chosen(**chosen), sink)
     await sink.close()
     return await box.outcome(done, 20)
@@ -149,7 +151,7 @@ async def test_what_could_not_be_read_at_all_gets_its_own_name_once_it_can(
 class Breaking:
     """A raw log whose writer is gone after so many pages."""
 
-    def __init__(self, sink: LogSink[Record], pages: int) -> None:
+    def __init__(self, sink: Sink[Record], pages: int) -> None:
         self._sink, self._pages = sink, pages
 
     async def open(self) -> None: ...
@@ -170,7 +172,7 @@ async def test_a_replay_that_was_broken_off_is_run_again(
     await pipes.send(*(can_record(seq) for seq in range(1, 11)))
     await pipes.idle()
     logic.use(EVERYTHING)
-    sink = LogSink(pipes.log_url, RAW, MEMORY)
+    sink = log_sink(LogAddress(pipes.log_url, MEMORY), RAW)
     with pytest.raises(ServiceError, match="killed"):
         await box.replay(Chosen(), Breaking(sink, 2))
     await sink.close()
