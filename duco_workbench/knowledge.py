@@ -9,11 +9,19 @@ from contextlib import asynccontextmanager
 
 from .catalog.client import CatalogClient
 from .errors import ServiceError
+from .ops.logs import Complaint
 from .parsing.logic import Knowledge, ManifestLogic
 from .runtime import Stop, retry
 
 log = logging.getLogger(__name__)
 POLL_S = 2.0
+
+
+def unread(logic: ManifestLogic, meta_url: str) -> str | None:
+    """A sentence while nothing is known of the catalog: it was not reached yet, or nothing was ever put in it."""
+    if logic.knowledge.revision != Knowledge().revision:
+        return None
+    return f"nothing has been read yet from the catalog at {meta_url}"
 
 
 def fetch(client: CatalogClient) -> Knowledge:
@@ -24,9 +32,14 @@ def fetch(client: CatalogClient) -> Knowledge:
 
 
 @asynccontextmanager
-async def kept(logic: ManifestLogic, meta_url: str, stop: Stop) -> AsyncIterator[None]:
-    """On entry ``logic`` knows the catalog (or the stop was set); inside it follows it."""
-    client = CatalogClient(meta_url)
+async def kept(
+    logic: ManifestLogic, meta_url: str, stop: Stop, trouble: Complaint | None = None
+) -> AsyncIterator[None]:
+    """On entry ``logic`` knows the catalog (or the stop was set); inside it follows it.
+
+    ``trouble``: where it is said that the catalog is away meanwhile.
+    """
+    client, complaint = CatalogClient(meta_url), trouble or Complaint(log)
 
     async def refresh() -> None:
         if await asyncio.to_thread(client.revision) != logic.knowledge.revision:
@@ -38,8 +51,9 @@ async def kept(logic: ManifestLogic, meta_url: str, stop: Stop) -> AsyncIterator
             await asyncio.sleep(POLL_S)
             try:
                 await refresh()
+                complaint.over()
             except ServiceError as error:
-                log.warning("%s; decoding goes on by revision %d", error, logic.knowledge.revision)
+                complaint.say(f"{error}; decoding goes on by revision {logic.knowledge.revision}")
 
     await retry(refresh, stop)
     task = asyncio.create_task(follow())

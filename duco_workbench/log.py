@@ -67,6 +67,12 @@ async def log_gauge(address: LogAddress) -> AsyncIterator[Gauge]:
         await gauge.close()
 
 
+async def lag(address: LogAddress, topic: Topic[Any], group: str) -> int:
+    """Records of the topic that the group has not committed. Raises: ServiceError."""
+    async with log_gauge(address) as gauge:
+        return await gauge.lag(topic.name, group)
+
+
 def _gauge(address: LogAddress) -> Gauge:
     if address.is_kafka:
         from .kafka_log import KafkaGauge

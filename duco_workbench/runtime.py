@@ -11,13 +11,13 @@ import logging
 import random
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from streamz import Stream
 
 from .errors import DucoError, ServiceError
+from .ops import logs
 from .ports import Delivery, Sink, Source
 
 T = TypeVar("T")
@@ -67,45 +67,51 @@ async def run_flow(
     try:
         for end in ends:
             await retry(end.open, stop)
-        while not stop and not await _follow(source, stream, stop):
-            log.warning("reading again from the last committed batch")
+        trouble = logs.Complaint(log)
+        while not stop and not await _follow(source, stream, stop, trouble):
+            pass
     finally:
         for end in reversed(ends):
             await end.close()
 
 
-async def _follow(source: Source[T], stream: Stream, stop: Stop) -> bool:
+async def _follow(source: Source[T], stream: Stream, stop: Stop, trouble: logs.Complaint) -> bool:
     """Emit and commit until the stop or the end (True), or until the source's service fails (False)."""
     try:
         async for delivery in source.deliveries():
+            trouble.over()
             if delivery.items:
                 await _handle(source, stream, delivery, stop)
             if stop:
                 break
         return True
     except ServiceError as error:
-        log.warning("%s", error)
+        trouble.say(f"{error}; reading again from the last committed batch")
         await stop.sleep(1.0)
         return False
 
 
 async def _handle(source: Source[T], stream: Stream, delivery: Delivery[T], stop: Stop) -> None:
     """Nothing is committed before every sink has the batch; a stop while a service is away leaves it uncommitted."""
-    if await retry(lambda: stream.emit(delivery.items), stop):
-        await retry(lambda: source.commit(delivery), stop)
+    if await retry(lambda: stream.emit(delivery.items), stop, delivery):
+        await retry(lambda: source.commit(delivery), stop, delivery)
 
 
-async def retry(call: Callable[[], Awaitable[Any]], stop: Stop) -> bool:
-    """Call until it works (True) or ``stop`` is set (False), with exponential backoff and jitter."""
-    pause, since = FIRST_RETRY_S, time.monotonic()
+async def retry(call: Callable[[], Awaitable[Any]], stop: Stop, batch: Delivery[Any] | None = None) -> bool:
+    """Call until it works (True) or ``stop`` is set (False), with exponential backoff and jitter.
+
+    ``batch``: what the call is about, for the log.
+    """
+    pause, trouble = FIRST_RETRY_S, logs.Complaint(log)
     while True:
         try:
             await call()
+            trouble.over()
             return True
         except ServiceError as error:
             if stop:
                 return False
-            log.warning("%s; trying again (%.0f s)", error, time.monotonic() - since)
+            trouble.say(f"{error}; trying again", **(logs.about(batch) if batch else {}))
         await stop.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(pause * 2, LAST_RETRY_S)
 
@@ -130,8 +136,7 @@ def slim() -> None:
 
 def main(work: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
     """The main of every pipeline: logging, signals, one sentence instead of a traceback for what a person can mend."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.set_up("duco")  # until the process has read its settings
 
     async def body() -> None:
         stop = Stop()

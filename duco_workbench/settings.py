@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -53,6 +54,10 @@ class Settings(BaseSettings):
     data: Path = Path("var")  # where the embedded stack keeps its state
     log_memory: int = 512 << 20  # bytes a log on Redis may hold before writers wait
     max_age_days: int = 400  # an envelope older than this when it was enqueued is a dead letter
+
+    ops: str = ""  # where processes serve /health and /metrics: "processor=127.0.0.1:9602 distributor=127.0.0.1:9603"
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning"] = "info"
 
     @classmethod
     def load(cls) -> Settings:

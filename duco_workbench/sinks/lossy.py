@@ -82,6 +82,11 @@ class LossySink:
     def dropped(self) -> int:
         return self._unwritten + self._waiting.dropped
 
+    @property
+    def trouble(self) -> str | None:
+        """A sentence while the server is away."""
+        return f"the live server is away: {self.dropped:,} messages were not written" if self._away else None
+
     async def put(self, pipe: Any, batch: Sequence[Parsed]) -> None:
         """Queue the commands that write ``batch`` on the pipeline."""
         raise NotImplementedError

@@ -57,21 +57,29 @@ class IoTHubSource:
         _check_ca(ca)
         self._hub, self._checkpoints, self._tenant = Hub(connection_string, group, ca), checkpoints, tenant
         self._session: Session | None = None
-        self._trouble: str | None = None
+        self.trouble: str | None = None  # why nothing is read
         self._read = _Rate()
 
     def facts(self) -> dict[str, Any]:
         """For the pulse. ``behind``: messages of our partitions the hub has and we did not commit; ``behind_s``: age
         of the oldest of them at most; ``trouble``: why nothing is read, or None."""
-        parts = self._session.parts if self._session else {}
+        parts = self._parts
         late = [now() - part.committed_at for part in parts.values() if part.behind and part.committed_at]
         return {
             "partitions": sorted(parts, key=lambda p: (len(p), p)),
             "behind": sum(part.behind for part in parts.values()),
             "behind_s": round(max(late, default=0) / SECOND, 1),
             "messages_s": self._read.per_second(),
-            "trouble": self._trouble,
+            "trouble": self.trouble,
         }
+
+    @property
+    def _parts(self) -> Mapping[str, Part]:
+        return self._session.parts if self._session else {}
+
+    async def lag(self) -> int:
+        """Messages of our partitions the hub has and we did not commit."""
+        return sum(part.behind for part in self._parts.values())
 
     async def open(self) -> None:
         """Raises: ConfigError (key, certificate, name of the hub), ServiceError."""
@@ -134,14 +142,14 @@ class IoTHubSource:
             await session.close()
 
     def _complain(self, trouble: str) -> None:
-        if trouble != self._trouble:
+        if trouble != self.trouble:
             log.warning("%s; waiting for it", trouble)
-        self._trouble = trouble
+        self.trouble = trouble
 
     def _well(self) -> None:
-        if self._trouble:
+        if self.trouble:
             log.info("the hub is read again")
-        self._trouble = None
+        self.trouble = None
 
 
 class _Rate:
