@@ -12,13 +12,16 @@ from duco_workbench.errors import ConfigError
 
 from .agent import Agent
 from .config import load
+from .health import serving
 
 
 async def work(path: Path) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Agent(load(path)).run(stop)
+    agent = Agent(load(path))
+    with serving(agent.config.health, agent.health):
+        await agent.run(stop)
 
 
 def main() -> None:

@@ -226,6 +226,19 @@ class Agent:
         found = self.keeper.trouble or clock or self.uplink.trouble or self._key.trouble
         return str(found) if found else None
 
+    def health(self) -> dict[str, Any]:
+        """For /health, from any thread. A machine that is out of reach does its work: its queue keeps everything."""
+        counts, trouble = self.keeper.counts, self._trouble()
+        wrong = [trouble] if trouble and (self.keeper.trouble or not self.clock.trusted) else []
+        return {
+            "wrong": wrong,
+            "notes": [trouble] if trouble and not wrong else [],
+            "state": self._phase,
+            "online": self.uplink.state == "online",
+            "buses": {source.name: source.state for source in self.buses.sources},
+            "queue": {"depth": counts.depth, "bytes": counts.size, "drops": dict(counts.drops)},
+        }
+
     def _figures(self, span: int) -> dict[str, float | bool | str]:
         """For the performance message."""
         counts = self.keeper.counts

@@ -113,6 +113,13 @@ class Key(Section, frozen=True):
     on: str = "1"
 
 
+class Health(Section, frozen=True):
+    """Where the agent says whether it does its work; ``port`` 0 is off."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+
+
 class Config(Section, frozen=True):
     machine: Machine
     hub: Hub = Hub()
@@ -124,6 +131,7 @@ class Config(Section, frozen=True):
     performance: Performance = Performance()
     intake: Intake = Intake()
     key: Key = Key()
+    health: Health = Health()
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:

@@ -33,6 +33,7 @@ def free_settings(data: Path) -> Settings:
 
     The hub's ports are fixed by Azure's SDKs, so each stack has an IP address of its own for it (Linux only).
     """
+    from .local.doors import with_doors
     from .local.stack import with_hub
 
     names = ("log_url", "live_url", "store_url", "meta_url", "page_url", "lab_url")
@@ -45,7 +46,7 @@ def free_settings(data: Path) -> Settings:
         catalog_url=f"sqlite:///{data / 'catalog.db'}",
         hub_address=f"127.{number >> 14 | 16}.{number >> 7 & 127}.{number & 127 | 128}",
     )
-    return with_hub(settings)
+    return with_doors(with_hub(settings))
 
 
 @contextmanager

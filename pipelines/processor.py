@@ -1,5 +1,6 @@
 """The processor: raw log -> ClickHouse raw archive, parsed log, dead letters.   python pipelines/processor.py"""
 
+import asyncio
 import logging
 
 from duco_workbench import hops, knowledge, parsing, pulse, runtime
@@ -38,18 +39,18 @@ async def work(stop: runtime.Stop) -> None:
     process.check(lambda: knowledge.unread(logic, settings.meta_url))
     process.note(lambda: catalog.now)
     process.figure("catalog_revision", "What it decodes by.", lambda: logic.knowledge.revision)
-    parsing.warm_up()
-    async with (
-        process.serving(),
-        knowledge.kept(logic, settings.meta_url, stop, catalog),
-        pulse.beating("processor", settings.state, lambda: {"revision": logic.knowledge.revision}),
-    ):
-        await runtime.run_flow(
-            watch.source(source, lambda record: record),
-            lambda records: processor(records, validate, logic, to),
-            (to.raw_archive, to.parsed_topic, to.dead_letters),
-            stop,
-        )
+    async with process.serving():
+        await asyncio.to_thread(parsing.warm_up)  # minutes when it compiles, and /health says so
+        async with (
+            knowledge.kept(logic, settings.meta_url, stop, catalog),
+            pulse.beating("processor", settings.state, lambda: {"revision": logic.knowledge.revision}),
+        ):
+            await runtime.run_flow(
+                watch.source(source, lambda record: record),
+                lambda records: processor(records, validate, logic, to),
+                (to.raw_archive, to.parsed_topic, to.dead_letters),
+                stop,
+            )
 
 
 if __name__ == "__main__":

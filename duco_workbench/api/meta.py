@@ -16,12 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__
 from ..catalog.databases import MAX_BYTES
-from ..catalog.engine import Catalog
+from ..catalog.engine import Catalog, revision
 from ..catalog.refusals import Conflict, TooLarge, Unknown
 from ..errors import ConfigError, ServiceError
 from ..iothub.service import HubService
+from ..ops import Process
 from . import hub_routes
 from .meta_routes import ROUTERS
+from .observed import observe
 
 MAX_BODY = 2 * MAX_BYTES  # JSON escapes make a text longer
 TOO_LARGE = f"the request is larger than {MAX_BODY >> 20} MB; a database file may have {MAX_BYTES >> 20} MB"
@@ -36,16 +38,20 @@ def create_app(catalog_url: str | None = None, hub: HubService | None = None) ->
     Raises: ConfigError (the address), ServiceError (the database is away).
     """
     catalog = Catalog(catalog_url or _configured())
+    process = Process("meta")
+    process.check(lambda: _trouble(catalog))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with process.serving():
+            yield
         catalog.close()
         if hub:
             hub.close()
 
     app = FastAPI(title="DUCO Workbench meta API", version=__version__, lifespan=lifespan)
     app.state.catalog = catalog
+    observe(app, process)
     for router in ROUTERS:
         app.include_router(router)
     hub_routes.mount(app, hub)
@@ -65,7 +71,18 @@ def serve(host: str, port: int, catalog_url: str, hub: str = "", hub_ca: str = "
     import uvicorn
 
     service = HubService(hub, hub_ca) if hub else None
-    uvicorn.run(create_app(catalog_url, service), host=host, port=port, log_level="warning", lifespan="on")
+    uvicorn.run(
+        create_app(catalog_url, service), host=host, port=port, log_config=None, access_log=False, lifespan="on"
+    )
+
+
+def _trouble(catalog: Catalog) -> str | None:
+    try:
+        with catalog.reading() as session:
+            revision(session)
+        return None
+    except SQLAlchemyError as error:
+        return _away(error)
 
 
 def _configured() -> str:
@@ -93,8 +110,11 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _database_failed(_: Request, error: Exception) -> JSONResponse:
-    cause = getattr(error, "orig", None) or error
-    return _answer(503, f"the catalog's database does not answer: {cause}; try again")
+    return _answer(503, f"{_away(error)}; try again")
+
+
+def _away(error: Exception) -> str:
+    return f"the catalog's database does not answer: {getattr(error, 'orig', None) or error}"
 
 
 class BodyLimit:

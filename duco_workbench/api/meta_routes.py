@@ -35,12 +35,6 @@ shown = APIRouter(tags=["variables and charts"])
 ROUTERS = (service, registered, files, decoding, shown)
 
 
-@service.get("/health", summary="Whether the catalog answers")
-def health(store: Store) -> schemas.Health:
-    with store.reading() as session:
-        return schemas.Health(revision=revision(session))
-
-
 @service.get("/revision", summary="The catalog's revision: cheap, for whoever follows it")
 def get_revision(store: Store) -> schemas.Revision:
     with store.reading() as session:

@@ -13,11 +13,6 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")  # a misspelt field is said, not ignored
 
 
-class Health(BaseModel):
-    status: Literal["ok"] = "ok"
-    revision: int
-
-
 class Revision(BaseModel):
     """Rises with every change of the catalog."""
 

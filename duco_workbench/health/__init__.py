@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .report import read
-from .words import counts, in_words, sentences, state_of
+from .words import GOOD_STATES, counts, figures_in_words, health_of, in_words, sentences, state_of
 
-__all__ = ["counts", "in_words", "read", "sentences", "state_of"]
+__all__ = ["GOOD_STATES", "counts", "figures_in_words", "health_of", "in_words", "read", "sentences", "state_of"]

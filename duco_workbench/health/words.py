@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+GOOD_STATES = ("running", "exited")  # of a process that has no /health
 Counts = dict[str, dict[tuple[str, str], int]]
 
 
@@ -48,9 +49,23 @@ def state_of(machine: Mapping[str, Any]) -> str:
     return ", ".join([*([] if machine["connected"] else ["offline"]), *words, *waiting])
 
 
+def health_of(process: Mapping[str, Any]) -> str:
+    """In a word: what its /health says, ``ok``, ``failing`` or ``silent``; its state where it has none or is down."""
+    state, health = str(process["state"]).lower(), process.get("health")
+    return str(health["status"]) if health and state == "running" else state
+
+
+def figures_in_words(process: Mapping[str, Any]) -> Iterator[str]:
+    """What it counts besides its flows: ``hub devices 3``, ``store free 56.4 GB``."""
+    for name, value in ((process.get("health") or {}).get("figures") or {}).items():
+        words = name.removesuffix("_total").removesuffix("_bytes").replace("_", " ")
+        yield f"{words} {value / 1e9:,.1f} GB" if name.endswith("_bytes") else f"{words} {value:,}"
+
+
 def sentences(found: Mapping[str, Any]) -> Iterator[str]:
-    """What troubles the whole and each machine, and what was left out, worst first."""
+    """What troubles the whole, each process and each machine, and what was left out, worst first."""
     yield from (f"{section}: {said}" for section, said in found["troubles"].items())
+    yield from _of_processes(found.get("processes", {}))
     for machine in found["machines"]:
         name = machine["chassis_id"]
         if machine.get("lost"):
@@ -69,3 +84,11 @@ def sentences(found: Mapping[str, Any]) -> Iterator[str]:
     if found["drops"]["realtime"]:
         yield f"{found['drops']['realtime']:,} messages were not shown live; they are stored"
     yield from (f"{section}: {said}" for section, said in found["notes"].items())
+
+
+def _of_processes(processes: Mapping[str, Any]) -> Iterator[str]:
+    """Of those that run: who was stopped says nothing, and that it was stands elsewhere."""
+    for name, process in processes.items():
+        health = process.get("health")
+        if health and process["state"] == "RUNNING":
+            yield from (f"{name}: {said}" for said in [*health["wrong"], *health["notes"]])

@@ -126,7 +126,8 @@ def _page(settings: Settings) -> Program:
     apps = sorted(str(path) for path in (ROOT / "apps").glob("*.py"))
     origins = [f"--allow-websocket-origin={host}:{port}" for host in LOOPBACK]
     serve = ["serve", *apps, "--address", "127.0.0.1", "--port", str(port), "--index", "live"]
-    command = [sys.executable, "-m", "panel", *serve, *origins]
+    setup = ["--setup", str(ROOT / "duco_workbench" / "screens" / "page_process.py")]
+    command = [sys.executable, "-m", "panel", *serve, *setup, *origins]
     ping = f"http://127.0.0.1:{port}/live"
     environment = {"BOKEH_RESOURCES": "server"}
     return Program("page", command, lambda: _answers_http(ping), settings.page_url, environment=environment)

@@ -20,6 +20,7 @@ from ..log_address import LogAddress
 from ..schema import migrate
 from ..settings import Settings
 from ..sinks.clickhouse import connect
+from .doors import with_doors
 from .fleet import Fleet, make_plan
 from .hub import identity
 from .machines import plan
@@ -29,7 +30,7 @@ from .supervision import Supervisor
 
 CATCH_UP_S = 120
 SERVERS = ("log", "state", "live", "store", "hub", "meta")
-_REST = ("live_url", "store_url", "meta_url", "page_url", "lab_url", "catalog_url", "hub_address")
+_REST = ("live_url", "store_url", "meta_url", "page_url", "lab_url", "catalog_url", "hub_address", "ops")
 ADDRESSES = ("log_url", "state_url", *_REST)
 # Of a log on Kafka; its password is not written down, but asked for in the environment.
 ACCESS = tuple(f"kafka_{name}" for name in ("prefix", "security", "ca", "cert", "key", "mechanism", "user"))
@@ -59,7 +60,7 @@ def settings_to_start(data: Path, log_url: str = "") -> Settings:
         update["state_url"] = Settings.model_fields["log_url"].default  # where the log would be
     if "catalog_url" not in settings.model_fields_set:
         update["catalog_url"] = f"sqlite:///{data.resolve() / 'catalog.db'}"
-    return with_hub(settings.model_copy(update=update))
+    return with_doors(with_hub(settings.model_copy(update=update)))
 
 
 def with_hub(settings: Settings) -> Settings:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import health
 from ..errors import ServiceError
+from ..health import processes as processes_health
 from ..settings import Settings
 from . import stack
 from .supervision import Supervisor
@@ -28,11 +29,14 @@ def read_status(settings: Settings) -> dict[str, Any]:
     Raises: ServiceError when no stack runs here, or nothing of it can be read.
     """
     processes = _processes(settings)
+    doors = processes_health.read(settings.ops)
     found = health.read(settings)
     pulses = found.pop("pulses")
+    known = processes or {name: {"state": "RUNNING", "said": ""} for name in {**pulses, **doors}}
     return {
-        "processes": {name: {**state, **(pulses.get(name) or {})} for name, state in processes.items()}
-        or {name: {"state": "RUNNING", "said": "", **beat} for name, beat in pulses.items()},
+        "processes": {
+            name: {**state, **(pulses.get(name) or {}), "health": doors.get(name)} for name, state in known.items()
+        },
         "addresses": _addresses(settings),
         **found,
     }
@@ -82,12 +86,21 @@ def _table(*columns: str) -> Table:
 
 
 def _process_table(processes: dict[str, Any]) -> Table:
+    """Of a process with several flows, the first: the one it is named after."""
     from rich.markup import escape
 
-    table = _table("process", "state", "")
+    table = _table("process", "health", "msg/s", "batch p50", "p99 ms", "behind", "MB", "")
+    for column in table.columns[2:7]:
+        column.justify = "right"
     for name, process in processes.items():
-        style = None if process["state"] in ("RUNNING", "EXITED") else "red"
-        table.add_row(name, process["state"].lower(), escape(process["said"]), style=style)
+        door = process.get("health") or {}
+        flow: dict[str, Any] = next(iter(door.get("flows", {}).values()), {})
+        figures = (flow.get(key) for key in ("messages_s", "batch_p50_ms", "batch_p99_ms", "lag"))
+        cells = [*figures, door.get("rss_mb")]
+        said, word = escape(process["said"].replace("uptime ", "")), health.health_of(process)
+        style = None if word in ("ok", *health.GOOD_STATES) else "red"
+        shown = ("" if cell is None else f"{cell:,}" for cell in cells)
+        table.add_row(name, word, *shown, said, style=style)
     return table
 
 

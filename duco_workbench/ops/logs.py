@@ -6,16 +6,18 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..ports import Delivery
+if TYPE_CHECKING:
+    from ..ports import Delivery
 
 MOST_IDS = 5  # message ids in a line
 MOST_POSITIONS = 16
 AGAIN_S = 10.0  # between two lines about the same trouble
-QUIET = ("httpx", "azure")  # what they warn of is said by us, in a sentence
+# Libraries that say a line for each call, or a dozen for a lost link, which we say in a sentence.
+QUIET = {"azure": "ERROR", "httpx": "ERROR", "tornado.access": "WARNING", "urllib3": "ERROR", "uvicorn": "WARNING"}
 
 
 def about(delivery: Delivery[Any]) -> dict[str, Any]:
@@ -56,8 +58,8 @@ def set_up(process: str, form: str = "text", level: str = "info") -> None:
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines(process) if form == "json" else text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(least)
 
 
 class Complaint:

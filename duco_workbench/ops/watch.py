@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import ServiceError
 from ..model import DeadLetter, Record
-from ..ports import Delivery, Sink, Source
 from .figures import OTHER, Figures
 from .logs import MOST_IDS, about
+
+if TYPE_CHECKING:  # they load pyarrow, which a process without a flow does without
+    from ..ports import Delivery, Sink, Source
 
 T = TypeVar("T")
 S = TypeVar("S")

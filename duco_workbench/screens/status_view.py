@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from ..health import counts, in_words, sentences, state_of
+from ..health import GOOD_STATES, counts, health_of, in_words, sentences, state_of
+from . import process_table
 
 HOPS = ("sent", "hub", "raw", "parsed", "distributed", "stored")
 TITLES = {
@@ -18,7 +19,6 @@ TITLES = {
     "distributed": "done with by the distributor",
     "stored": "in ClickHouse",
 }
-GOOD_STATES = ("RUNNING", "EXITED")
 Found = Mapping[str, Any]
 
 
@@ -32,9 +32,9 @@ def message(title: str, text: str) -> str:
 
 
 def is_well(found: Found) -> bool:
-    states = {process["state"] for process in found["processes"].values()}
+    states = {health_of(process) for process in found["processes"].values()}
     faults = [found["lost"], found["duplicates"], found["dead_letters"], found["troubles"]]
-    return found["lost"] is not None and not any(faults) and states <= set(GOOD_STATES)
+    return found["lost"] is not None and not any(faults) and states <= {"ok", *GOOD_STATES}
 
 
 def _card(title: str, body: str, note: str = "", kind: str = "") -> str:
@@ -166,27 +166,7 @@ def _types(found: Found) -> str:
 def _processes(found: Found) -> str:
     if not found["processes"]:
         return ""
-    rows = "".join(_process(name, process) for name, process in found["processes"].items())
-    return _card("Processes", f"<table><tbody>{rows}</tbody></table>", kind="processes")
-
-
-def _process(name: str, process: Found) -> str:
-    state = process["state"]
-    light = "on" if state in GOOD_STATES else "bad"
-    facts = [process.get("said") or "", *_facts(process)]
-    return (
-        f'<tr><td class="name"><i class="dot {light}"></i>{escape(name)}</td><td>{escape(state.lower())}</td>'
-        f'<td class="said">{escape(" · ".join(filter(None, facts)))}</td></tr>'
-    )
-
-
-def _facts(process: Found) -> Iterable[str]:
-    if process.get("revision") is not None:
-        yield f"catalog revision {process['revision']}"
-    if process.get("behind"):
-        yield f"{process['behind']:,} behind"
-    if process.get("trouble"):
-        yield str(process["trouble"])
+    return _card("Processes", process_table.table(found["processes"]), "the last minute", "processes")
 
 
 def _addresses(found: Found) -> str:

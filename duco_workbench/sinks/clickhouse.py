@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ MAX_BODIES = 64 << 20  # bytes of message bodies in one insert
 
 # What ClickHouse says when the rows, and not the server, are the trouble: cannot parse, convert, compare, hold.
 _DATA_CODES = frozenset({6, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 407, 467, 691})
+_ERRNO = re.compile(r"\[Errno -?\d+\] ([\w ]+)")
 _NO_SCHEMA = frozenset({60, 81})
 
 
@@ -104,7 +106,12 @@ def reported(url: str, what: str = "") -> Iterator[None]:
 
 
 def said(error: Exception) -> str:
-    """The driver's text without the address, and without all that a parser would have accepted instead."""
+    """The driver's text without the address, and without all that a parser would have accepted instead.
+
+    Of a connection that is not made, what the system says of it: the rest is how often libraries tried.
+    """
+    if "Max retries exceeded" in str(error) and (found := _ERRNO.search(str(error))):
+        return found[1]
     return str(error).partition(" (for url ")[0].partition(" Expected one of: ")[0][:600]
 
 

@@ -81,6 +81,7 @@ class Waiting(Generic[T]):
                 return
             else:
                 await _set_within(arrived, POLL_S)
+                yield Delivery(())
 
     async def commit(self, delivery: Delivery[Any]) -> None: ...
 

@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 
 from ... import runtime
+from ...ops import Process
+from ...settings import Settings
 from .hub import Hub
 from .identity import AMQP_PORT, MQTT_PORT, REST_PORT, prepare
 
@@ -23,8 +25,13 @@ def main() -> None:
     options = parser.parse_args()
 
     async def work(stop: runtime.Stop) -> None:
+        process = Process("hub", Settings.load())
         identity = prepare(options.folder.resolve(), options.address, options.rest_port)
-        async with Hub(identity, options.mqtt_port, options.amqp_port):
+        hub = Hub(identity, options.mqtt_port, options.amqp_port)
+        process.check(lambda: hub.journal.trouble)
+        process.figure("hub_devices", "Devices that are connected.", lambda: len(hub.devices))
+        process.figure("hub_messages_total", "Messages taken.", lambda: hub.journal.counts.taken)
+        async with hub, process.serving():
             log.info("%s is up; clients trust %s", identity.address, identity.ca)
             await stop.wait()
 

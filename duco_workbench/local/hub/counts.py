@@ -49,6 +49,11 @@ class Counts:
     def __init__(self) -> None:
         self.by_device: dict[str, dict[str, Count]] = {}
 
+    @property
+    def taken(self) -> int:
+        """Messages of all devices, since the hub's folder was made."""
+        return sum(count.taken for kinds in list(self.by_device.values()) for count in list(kinds.values()))
+
     def load(self, connection: sqlite3.Connection) -> None:
         for device_id, msg_type, *numbers in connection.execute("SELECT * FROM counts"):
             self.by_device.setdefault(device_id, {})[msg_type] = Count(*numbers)

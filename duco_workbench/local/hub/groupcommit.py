@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class GroupCommit(Generic[T, R]):
-    """Used from one event loop.
+    """Used from one event loop. ``trouble``: what the disk said, while it takes nothing.
 
     Args:
         commit: makes items durable, all or none, and returns a result for each.
@@ -25,6 +25,7 @@ class GroupCommit(Generic[T, R]):
     def __init__(self, commit: Callable[[Sequence[T]], Awaitable[Sequence[R]]], what: str) -> None:
         self._commit, self._what = commit, what
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self.trouble: str | None = None
         self._running: asyncio.Task[None] | None = None
 
     def put(self, item: T) -> asyncio.Future[R]:
@@ -50,8 +51,10 @@ class GroupCommit(Generic[T, R]):
                 results = await self._commit([item for item, _ in batch])
             except Exception as error:  # whatever it is, all who wait must hear of it
                 log.error("%s: %d changes were not taken: %s", self._what, len(batch), error)
-                self._refuse(batch, f"{self._what} takes nothing ({error}); is the disk full?")
+                self.trouble = f"{self._what} takes nothing ({error}); is the disk full?"
+                self._refuse(batch, self.trouble)
             else:
+                self.trouble = None
                 for (_, done), result in zip(batch, results, strict=True):
                     if not done.done():  # cancelled: who waited is gone
                         done.set_result(result)

@@ -66,6 +66,11 @@ class Journal:
         self._appends = GroupCommit[_Message, Stored](self._commit, f"the hub's journal {self._path}")
         self._trimming: asyncio.Task[None] | None = None
 
+    @property
+    def trouble(self) -> str | None:
+        """Why it takes nothing; None when it does."""
+        return self._appends.trouble
+
     async def open(self) -> None:
         """Raises: ConfigError when the file cannot be used."""
         self._write_thread, self._read_thread = (ThreadPoolExecutor(1, f"journal-{n}") for n in ("write", "read"))

@@ -17,6 +17,8 @@ from agent.config import Config, Dtc, Gnss, Hub, Key, Performance, Queue
 from agent.config import Machine as Identity
 
 from ...model import SECOND
+from ...ops import Process
+from ...settings import Settings
 from ...sources.log_file import Player
 from ..simulation import PROFILES
 from . import plan
@@ -49,7 +51,7 @@ class Member:
     """One machine of the fleet: its buses and its agent."""
 
     def __init__(self, machine: plan.Machine, folder: Path, ca: str) -> None:
-        self.name = machine.chassis_id
+        self.name, self.ended = machine.chassis_id, False
         begin = _resumed(machine, plan.noted(folder, "live").get(self.name))
         if machine.profile:
             simulated = PROFILES[machine.profile](self.name)
@@ -65,7 +67,27 @@ class Member:
         try:
             await self.agent.run(stop)
         except Exception:
+            self.ended = True
             log.exception("the agent of %s has ended", self.name)
+
+    @property
+    def is_online(self) -> bool:
+        return not self.ended and self.agent.uplink.state == "online"
+
+    @property
+    def waiting(self) -> int:
+        return self.agent.keeper.counts.depth
+
+
+def trouble(members: list[Member]) -> str | None:
+    """Which agents have ended, or why none is connected."""
+    if ended := [member.name for member in members if member.ended]:
+        return f"the agents of {len(ended)} machines have ended, the first of {ended[0]}: the log says why"
+    if members and not any(member.is_online for member in members):
+        return (
+            f"none of {len(members)} machines is connected: {members[0].agent.uplink.trouble or 'they are about to be'}"
+        )
+    return None
 
 
 def _resumed(machine: plan.Machine, noted: int | None) -> int:
@@ -81,8 +103,14 @@ async def work(folder: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     planned = plan.read(folder)
     members = [Member(machine, folder, planned.ca) for machine in planned.machines]
+    process = Process("machines", Settings.load())
+    process.check(lambda: trouble(members))
+    process.figure("agents", "Agents that run.", lambda: sum(not m.ended for m in members))
+    process.figure("agents_online", "Agents that are connected to the hub.", lambda: sum(m.is_online for m in members))
+    process.figure("agents_waiting", "Messages in their queues.", lambda: sum(m.waiting for m in members))
     noting = asyncio.create_task(_note(folder, members))
-    await asyncio.gather(stop.wait(), *(member.run(stop) for member in members))
+    async with process.serving():
+        await asyncio.gather(stop.wait(), *(member.run(stop) for member in members))
     noting.cancel()
     plan.note(folder, "live", {member.name: member.buses.at for member in members})
 
@@ -94,6 +122,4 @@ async def _note(folder: Path, members: list[Member]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("azure").setLevel(logging.ERROR)
     asyncio.run(work(Path(sys.argv[1])))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +13,8 @@ from pathlib import Path
 from tornado.netutil import bind_sockets
 
 from ...errors import ConfigError
+from ...ops import Process
+from ...settings import Settings
 from .engine import Engine
 from .server import Door
 
@@ -32,8 +34,13 @@ async def serve(folder: Path, port: int) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     door.bind(sockets)
+    process = Process("store", Settings.load())
+    process.check(door.engine.trouble)
+    process.figure("store_statements", "Statements that run now.", lambda: door.running)
+    process.figure("store_free_bytes", "Room on the disk.", lambda: shutil.disk_usage(folder).free)
     print(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)
-    await stopping.wait()
+    async with process.serving():
+        await stopping.wait()
     if not await door.drain(DRAIN_S):
         return False
     door.engine.close()
@@ -45,7 +52,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the data is kept")
     parser.add_argument("--port", type=int, default=8123, help="on 127.0.0.1; 0 takes a free one and prints it")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         closed = asyncio.run(serve(options.folder.resolve(), options.port))
     except ConfigError as error:

@@ -77,6 +77,17 @@ class Engine:
     def _ask(self, sql: str) -> str:
         return str(self._root.query(sql, "TSV").bytes().decode().strip())
 
+    def trouble(self) -> str | None:
+        """What the engine says when it is asked anything; None when it answers."""
+        connection = self._open("data")  # of its own: whoever asks is on another thread
+        try:
+            connection.query("SELECT 1", "TSV")
+            return None
+        except RuntimeError as error:
+            return f"the engine does not answer: {error}"
+        finally:
+            connection.close()
+
     @contextmanager
     def connection(self, request: Request) -> Iterator[Any]:
         """A connection made ready for the request: its own, or its session's, which is put back as it was.
