@@ -87,3 +87,12 @@ async def test_what_is_asked_wrongly_is_named(api: httpx.AsyncClient, path: str,
 
 async def test_the_catalog_needs_no_hub(api: httpx.AsyncClient) -> None:
     assert (await api.get("/health")).json()["status"] == "ok"
+
+
+async def test_requests_are_measured_by_the_path_as_it_is_declared(api: httpx.AsyncClient) -> None:
+    await api.get("/tenants/somebody/devices")
+    await api.get("/nowhere/somebody")
+    text = (await api.get("/metrics")).text
+    assert 'duco_requests_total{method="GET",path="/tenants/{tenant}/devices",status="404"} 1.0' in text
+    assert 'duco_requests_total{method="other",path="other",status="404"} 1.0' in text
+    assert "somebody" not in text
