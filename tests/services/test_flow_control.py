@@ -30,16 +30,17 @@ from duco_workbench.flows.processor import ProcessorSinks, processor
 from duco_workbench.flows.validate import validator
 from duco_workbench.live import LiveReader
 from duco_workbench.local.store.process import StoreProcess, running
+from duco_workbench.log import log_sink, log_source
+from duco_workbench.log_address import LogAddress
 from duco_workbench.model import SECOND
 from duco_workbench.ops import Watch
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
+from duco_workbench.ports import Sink
 from duco_workbench.runtime import Stop, run_flow
 from duco_workbench.schema import migrate
 from duco_workbench.sinks import lossy
-from duco_workbench.sinks.clickhouse import RawArchive, SampleTable, connect
-from duco_workbench.sinks.log import LogSink
+from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleTable, connect
 from duco_workbench.sinks.snapshot import SnapshotSink
-from duco_workbench.sources.log import LogSource
 from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
 
 MEMORY = 256 << 20
@@ -112,11 +113,10 @@ async def until(true: Callable[[], Any]) -> None:
 async def processing(log_url: str, store_url: str) -> AsyncIterator[Watch]:
     """The processor as its pipeline runs it; drained at the end."""
     watch, stop = Watch("processor"), Stop()
-    to = watch.sinks(
-        ProcessorSinks(RawArchive(store_url), LogSink(log_url, PARSED, MEMORY), LogSink(log_url, DEAD_LETTERS, MEMORY))
-    )
+    log = LogAddress(log_url, MEMORY)
+    to = watch.sinks(ProcessorSinks(RawArchive(store_url), log_sink(log, PARSED), log_sink(log, DEAD_LETTERS)))
     logic = ManifestLogic(Knowledge(1, frozenset({("demo", "m1")})))
-    source = watch.source(LogSource(log_url, RAW, "processor"), lambda item: item)
+    source = watch.source(log_source(log, RAW, "processor"), lambda item: item)
     ends = (to.raw_archive, to.parsed_topic, to.dead_letters)
     flow = run_flow(source, lambda records: processor(records, validator(), logic, to), ends, stop)
     task = asyncio.create_task(flow)
@@ -126,7 +126,7 @@ async def processing(log_url: str, store_url: str) -> AsyncIterator[Watch]:
 
 
 async def write(url: str, topic: Any, items: list[Any]) -> None:
-    sink: LogSink[Any] = LogSink(url, topic, MEMORY)
+    sink: Sink[Any] = log_sink(LogAddress(url, MEMORY), topic)
     await sink.write(items)
     await sink.close()
 
@@ -183,9 +183,9 @@ async def test_a_store_whose_disk_is_full_is_asked_again_until_it_has_room(
 @asynccontextmanager
 async def distributing(log_url: str, store_url: str, live_url: str) -> AsyncIterator[tuple[Watch, SnapshotSink]]:
     watch, stop, snapshot = Watch("distributor"), Stop(), SnapshotSink(live_url)
-    to = watch.sinks(DistributorSinks(SampleTable(store_url), snapshot))
-    source = watch.source(LogSource(log_url, PARSED, "distributor"), lambda item: item.record)
-    flow = run_flow(source, lambda batches: distributor(batches, to), (to.store, to.snapshot), stop)
+    to = watch.sinks(DistributorSinks(SampleTable(store_url), snapshot, DeadLetterTable(store_url)))
+    source = watch.source(log_source(LogAddress(log_url), PARSED, "distributor"), lambda item: item.record)
+    flow = run_flow(source, lambda batches: distributor(batches, to), (to.store, to.snapshot, to.letters), stop)
     task = asyncio.create_task(flow)
     yield watch, snapshot
     stop.set()
