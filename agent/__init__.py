@@ -2,7 +2,8 @@
 
     buses  gnss  dtcs  performance  intake  key      collect: frames, and drafts of the other messages
         └──► batch                                   pack: the open batch, sealed on time
-               └──► keeper ──► queue ──► storage     queue: ids, and safe until the hub has it
+               └──► keeper ──► queue ──► storage     queue: ids, and safe until the hub has it (rows, state, room;
+                                 │                   recovery and salvage, when the file is damaged)
                                  └──► uplink ──► link     upload: azure-iot-device, and what went wrong (trouble)
     realtime ◄── direct method        twin ──► reported properties
 

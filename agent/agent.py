@@ -31,6 +31,7 @@ from .key import Key
 from .queue import Queue, Stamp
 from .realtime import Realtime
 from .remarks import Remarks
+from .room import Limits
 from .storage import QueueError
 from .trouble import LinkLost
 from .twin import Properties, Twin
@@ -70,7 +71,8 @@ class Agent:
         self.clock = clock or AgentClock()
         self._threads = threads or ThreadPoolExecutor(1, "queue")
         self._owns_threads = threads is None
-        queue = Queue(Path(config.queue.path), config.machine.chassis_id, boot_id(), config.queue.max_bytes)
+        limits = Limits(config.queue.max_bytes, config.queue.max_batches, config.queue.max_age_days)
+        queue = Queue(Path(config.queue.path), config.machine.chassis_id, boot_id(), limits)
         self.keeper = Keeper(queue, self._threads, self.clock, self.log)
         self.realtime = Realtime(since_boot, self.clock.now)
         self.uplink = Uplink(config, self.keeper, self.clock, self.realtime.invoke, self.log)
@@ -212,6 +214,7 @@ class Agent:
         queue = {
             "epoch": counts.epoch,
             "seq": counts.seq,
+            "first": counts.first,
             "acknowledged": counts.acknowledged,
             "depth": counts.depth,
             "bytes": counts.size,

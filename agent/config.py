@@ -39,18 +39,31 @@ class Hub(Section, frozen=True):
 
 
 class Queue(Section, frozen=True):
-    """Where messages wait; beyond ``max_bytes`` new ones are held in memory, then dropped and counted."""
+    """Where messages wait; beyond any of the limits the oldest are dropped, and told of.
+
+    ``max_batches``: what is stored at once is one batch, whatever messages are in it: each ``upload.seal_s``, 28 hours
+    of it. ``max_bytes``: of messages, packed; the file may grow to twice that. ``max_age_days``: as the cloud's limit.
+    """
 
     path: str = "agent-queue.db"
+    max_batches: Annotated[int, Meta(ge=100)] = 10_000
     max_bytes: Annotated[int, Meta(ge=1 << 20)] = 1 << 30
+    max_age_days: Annotated[int, Meta(ge=1)] = 400
 
 
 class Upload(Section, frozen=True):
-    """``seal_s``: seconds of bus time an envelope holds; ``in_flight``: messages sent before the first is confirmed."""
+    """``seal_s``: seconds of bus time an envelope holds.
+
+    ``in_flight``: messages sent before the first is confirmed; ``realtime_in_flight``: realtime ones besides, whatever
+    waits before them. ``backlog_bytes``: of the others, in flight at once: a realtime message waits behind no more.
+    ``retry_first_s`` … ``retry_last_s``: between two attempts to connect, each twice the one before, less up to half.
+    """
 
     seal_s: Seconds = 10
     realtime_seal_s: Seconds = 1
     in_flight: Annotated[int, Meta(ge=1, le=20)] = 8
+    realtime_in_flight: Annotated[int, Meta(ge=1, le=20)] = 4
+    backlog_bytes: Annotated[int, Meta(ge=1)] = 256 << 10
     send_timeout_s: Seconds = 30
     retry_first_s: Seconds = 1
     retry_last_s: Seconds = 60

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
@@ -17,17 +18,20 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from duco_workbench import wire
+from duco_workbench.errors import ConfigError
 from duco_workbench.model import MessageId
 
 from .clock import AgentClock
 from .drafts import Draft
 from .queue import Counts, Put, Queue, Stamp, Waiting
+from .state import MAX_RUNS
 from .storage import QueueCorrupt, QueueError
 
 T = TypeVar("T")
 
 MAX_HELD = 4 << 20  # bytes of messages in memory that the queue could not take
-TOLD = 20  # message ids named in one event
+TOLD = 20  # message ids named in one line of the log
+TELL_S = 60.0  # between two looks at what the queue dropped, while there is a connection
 
 _encoder = msgspec.json.Encoder()
 
@@ -61,6 +65,8 @@ class Keeper:
         self._held: deque[_Held] = deque()
         self._drops: dict[str, _Drop] = {}
         self._done: set[int] = set()  # confirmed, and not yet forgotten by the file
+        self._tell_at = 0.0  # monotonic seconds
+        self._is_wanted = False  # open, unless the disk prevents it
         self._reason = ""  # of the trouble
         self.trouble: str | None = None  # what is wrong with the queue, as a sentence
         self.filled = asyncio.Event()  # there may be something new to take
@@ -73,9 +79,11 @@ class Keeper:
         """As :meth:`Queue.open`. Raises: ConfigError; QueueError when there can be no queue at all."""
         if sentence := await self._run(self._queue.open, self._clock.now()):
             self._tell_replaced(sentence)
+        self._is_wanted = True
 
     async def close(self) -> None:
         async with self._lock:
+            self._is_wanted = False
             await self._run(self._queue.close)
 
     def stamp(self, realtime: bool = False) -> Stamp:
@@ -89,16 +97,18 @@ class Keeper:
                 self._held.append(_Held(drafts, stamp, sum(map(_size, drafts))))
             return await self._write_held()
 
-    async def take(self, count: int) -> list[Waiting]:
+    async def take(self, live: int, backlog: int, backlog_bytes: int = 1 << 60) -> list[Waiting]:
         """As :meth:`Queue.take`; nothing while the disk does not answer."""
         async with self._lock, self._told():
-            found = await self._run(self._queue.take, count)
-            return [message for message in found if message.seq not in self._done]
+            if time.monotonic() >= self._tell_at or self._queue.untold > MAX_RUNS:
+                await self._tell_untold()
+            found = await self._run(self._queue.take, live, backlog, backlog_bytes)
+            return [message for message in found if message.number not in self._done]
         return []
 
-    async def done(self, seqs: Sequence[int]) -> None:
+    async def done(self, numbers: Sequence[int]) -> None:
         """Confirmed by the hub: forgotten, or remembered as such until the disk lets us forget them."""
-        self._done.update(seqs)
+        self._done.update(numbers)
         async with self._lock:
             known = sorted(self._done)
             async with self._told():
@@ -111,13 +121,13 @@ class Keeper:
         """What was taken and not confirmed is taken again."""
         async with self._lock:
             await self._run(self._queue.rewind)
+        self._tell_at = 0.0
         self.filled.set()
 
-    async def set_aside(self, seq: int) -> None:
+    async def set_aside(self, number: int) -> None:
         """The hub refuses this message whenever it is sent: tell so, and go on without it."""
         async with self._lock, self._told():
-            message_id = await self._run(self._queue.set_aside, seq)
-            await self._tell_too_large([message_id])
+            await self._tell_too_large([await self._run(self._queue.set_aside, number)])
 
     async def settle(self, base: int, source: str) -> None:
         """Time was found; see :meth:`Queue.settle`."""
@@ -157,19 +167,21 @@ class Keeper:
 
     async def _tell_drops(self) -> None:
         for reason, drop in list(self._drops.items()):
-            await self._store([self._drop_event(reason, *drop)])
+            data = {"reason": reason, "count": drop.number, "first": drop.first, "last": drop.last}
+            await self._store([self._event("drop", data)])
             del self._drops[reason]
             await self._run(self._queue.count_drops, reason, drop.number)
 
     async def _tell_too_large(self, ids: list[str]) -> None:
         self._log.error("too large for the hub, set aside: %s", ", ".join(ids[:TOLD]))
-        now = self._clock.now()
-        await self._store([self._drop_event("too_large", len(ids), now, now, ids)])
-        await self._run(self._queue.count_drops, "too_large", len(ids))
+        await self._tell_untold()
 
-    def _drop_event(self, reason: str, count: int, first: int, last: int, ids: Sequence[str] = ()) -> Draft:
-        data: dict[str, Any] = {"count": count, "first": first, "last": last, "reason": reason}
-        return self._event("drop", {**data, "messages": list(ids[:TOLD])} if ids else data)
+    async def _tell_untold(self) -> None:
+        """What the queue dropped and has noted, as events in it."""
+        self._tell_at = time.monotonic() + TELL_S
+        if self._queue.untold:
+            await self._run(self._queue.tell, self._clock.now(), self.stamp())
+            self.filled.set()
 
     def _event(self, name: str, data: dict[str, Any]) -> Draft:
         return Draft("vehicle_event", self._clock.now(), wire.EventBody(name, "error", data))
@@ -188,6 +200,7 @@ class Keeper:
     async def _told(self) -> AsyncIterator[None]:
         """What the disk refuses is told, once, and what was meant to be done is left undone."""
         try:
+            await self._reopen()
             yield
         except QueueError as error:
             if error.reason != self._reason:
@@ -196,14 +209,24 @@ class Keeper:
         except QueueCorrupt as error:
             await self._replace(str(error))
 
+    async def _reopen(self) -> None:
+        """After a file could not be replaced."""
+        if self._is_wanted and not self._queue.is_open:
+            try:
+                sentence = await self._run(self._queue.open, self._clock.now())
+            except ConfigError as error:
+                raise QueueError("disk_error", str(error)) from None
+            if sentence:
+                self._tell_replaced(sentence)
+
     async def _replace(self, why: str) -> None:
         with contextlib.suppress(QueueError):  # then the next call tells
             sentence = await self._run(self._queue.replace, self._clock.now(), why)
-            self._done.clear()
             self._tell_replaced(sentence)
 
     def _tell_replaced(self, sentence: str) -> None:
         self._log.error("%s", sentence)
+        self._tell_at = 0.0
         event = self._event("queue_corrupt", {"text": sentence})
         self._held.appendleft(_Held([event], self.stamp(), 0))
 

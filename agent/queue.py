@@ -2,52 +2,62 @@
 
 What :meth:`Queue.put` returned from survives a crash and a power cut; its ids are minted in the same transaction.
 All methods are called from one thread at a time (:mod:`agent.keeper` sees to that), never from the event loop.
+
+**A full queue drops its oldest.** A machine that was away for longer than the queue holds comes back with the latest,
+in one piece: how it got to where it is now, and not how its absence began. Each message that goes has a number already,
+so the same transaction notes which (:class:`agent.state.Drop`), and :meth:`Queue.tell` makes ``drop`` events of the
+notes: one for a long absence, not one a message. What may have been sent is never dropped, though no confirmation came:
+the hub may have it, and a number is either stored or dropped, never both.
+
+**A damaged file is read row by row** (:mod:`agent.salvage`). What is sound in it moves to a new file with its old ids;
+new messages get a new epoch. What should have been in it (:attr:`agent.state.State.waiting`) and could not be read was
+dropped, by its numbers. What is in neither had been confirmed: rows are deleted for nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import sqlite3
-import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from duco_workbench import wire
 from duco_workbench.errors import ConfigError
-from duco_workbench.model import Clock, Envelope, MessageId
+from duco_workbench.model import SECOND, Clock, Envelope, MessageId
 
 from .drafts import Draft
+from .recovery import recover
+from .room import OLD, Limits, Old, to_go
+from .rows import COLUMNS, INSERT, NORMAL, REALTIME, RECORD, Row, redate, row_of, unpack
+from .runs import count
+from .schema import VERSION, begin, migrate, read_state, write_state
+from .state import State
 from .storage import QueueCorrupt, QueueError, Storage
 
-NORMAL, REALTIME, ASIDE = 0, 1, 2  # lanes; what is set aside is never sent
 MAX_BODY = 255 << 10  # bytes; the hub takes 256 KiB with the properties
 TIDY_BELOW = 1 << 20  # bytes in the queue: copying them costs little
 GAP = 20_000_000  # microseconds between two boots: a message is dated by its last frame, the first is up to this older
 KEPT_ASIDE = 20  # messages the hub cannot take, kept for a person to look at
+MAYBE_SENT = 20  # the oldest of each lane when a file is opened: as many may have been in flight when the process ended
+DAY = 86_400 * SECOND
 
-_SCHEMA = """
-CREATE TABLE state (
-    one INTEGER PRIMARY KEY CHECK (one = 1), chassis_id TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
-    acknowledged INTEGER NOT NULL, newest INTEGER NOT NULL, drops TEXT NOT NULL);
-CREATE TABLE boot (number INTEGER PRIMARY KEY, id TEXT NOT NULL, base INTEGER NOT NULL, shift INTEGER, source TEXT);
-CREATE TABLE message (
-    seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL, size INTEGER NOT NULL, ts INTEGER NOT NULL, msg_type TEXT NOT NULL,
-    boot INTEGER, body BLOB NOT NULL);
-CREATE INDEX realtime ON message (seq) WHERE lane = 1;
-PRAGMA user_version = 1;
-"""
+_SUMMARY = "SELECT coalesce(batch, number), count(*), sum(size) FROM message GROUP BY 1"
+_LIVE, _BACKLOG = f"lane = {REALTIME}", f"lane <> {REALTIME}"
+_OLDEST = f"SELECT number FROM message WHERE {{lane}} ORDER BY number LIMIT {MAYBE_SENT}"
 
 
 class Waiting(NamedTuple):
-    """A message as it is sent."""
+    """A message as it is sent; ``number``: its place in the file, by which it is confirmed."""
 
-    seq: int
+    number: int
     message_id: str
     msg_type: str
     body: bytes
+    is_live: bool = False
 
 
 class Put(NamedTuple):
@@ -65,12 +75,14 @@ class Stamp(NamedTuple):
     base: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Counts:
-    """What the queue holds; ``seq``: highest minted, ``acknowledged``: messages confirmed since ``epoch``."""
+    """What the queue holds; ``seq``: highest minted, ``first``: lowest of this epoch that waits, ``seq + 1`` when none
+    does; ``acknowledged``: messages confirmed since ``epoch``."""
 
     epoch: int = 0
     seq: int = 0
+    first: int = 1
     acknowledged: int = 0
     depth: int = 0
     size: int = 0
@@ -88,12 +100,33 @@ class Queue:
         boot: what :func:`agent.clock.boot_id` gives.
     """
 
-    def __init__(self, path: Path, chassis_id: str, boot: str, max_bytes: int) -> None:
-        self._file = Storage(path)
-        self._chassis_id, self._boot, self._max_bytes = chassis_id, boot, max_bytes
+    def __init__(self, path: Path, chassis_id: str, boot: str, limits: Limits = Limits()) -> None:  # noqa: B008
+        self._file = Storage(path, 2 * limits.bytes + (4 << 20))  # a row's last page is half empty
+        self._chassis_id, self._boot, self._limits = chassis_id, boot, limits
+        self._state = State(chassis_id, [(0, 0)])
+        self._batches: Counter[int] = Counter()  # messages left of each
+        self._size = 0  # bytes of what waits, packed
         self._taken: set[int] = set()
-        self._boots: dict[int, tuple[int, str] | None] = {}  # number -> shift and source, None while unknown
-        self.counts = Counts()
+        self._maybe_sent: set[int] = set()
+
+    @property
+    def counts(self) -> Counts:
+        state = self._state
+        first = next((max(a, state.before + 1) for a, b in state.waiting if b > state.before), state.number + 1)
+        return Counts(
+            epoch=state.epoch,
+            seq=state.seq,
+            first=first - state.before,
+            acknowledged=state.acknowledged,
+            depth=count(state.waiting),
+            size=self._size,
+            newest=state.newest,
+            drops=state.drops,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        return self._file.is_open
 
     # --- the file
 
@@ -105,180 +138,254 @@ class Queue:
         Raises: ConfigError when the file belongs to another machine or agent.
         """
         try:
+            self._file.open()
+            if self._file.damaged.exists():
+                return self.replace(now, "it was being read when the agent ended")
             self._open(now)
             return None
         except QueueCorrupt as error:
             return self.replace(now, str(error))
 
     def replace(self, now: int, why: str) -> str:
-        """Set the file aside and begin another, with a higher epoch; what was done, as a sentence."""
-        aside = self._file.set_aside(now)
-        self._open(now)
-        return f"the queue {self._file.path} was unreadable ({why}); it is kept as {aside.name}, a new one was begun"
+        """Begin another file, with a higher epoch and all that can be read of this one; a sentence that says so."""
+        flying, maybe_sent = self._taken, self._maybe_sent
+        self._file.set_aside()
+        try:
+            self._file.open()
+            words = recover(self._file, self._chassis_id, now)
+            self._load()
+            aside = self._file.quarantine(now)
+        except BaseException:
+            self._file.close()  # what is in it is not all of it; open() begins again
+            raise
+        self._taken, self._maybe_sent = flying, self._maybe_sent | maybe_sent
+        return f"the queue {self._file.path} was unreadable ({why}) and is kept as {aside.name}; {words}"
 
     def close(self) -> None:
         self._file.close()
 
     def _open(self, now: int) -> None:
-        self._file.open()
         with self._file.reading() as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
+        _, given = self._file.noted() or (0, 0)
+        if not version and given:
+            raise QueueCorrupt("it is empty, and was not")
         if not version:
-            self._begin(now)
+            state = State(self._chassis_id, [(self._file.begin_epoch(now), 0)])
+            with self._file.writing() as db:
+                begin(db, state)
+        elif version < VERSION:
+            with self._file.writing() as db:
+                migrate(db)
+        self._load()
+
+    def _load(self) -> None:
         with self._file.reading() as db:
-            self._read_state(db)
+            state = read_state(db)
+            if state.chassis_id != self._chassis_id:
+                raise ConfigError(
+                    f"{self._file.path} holds messages of {state.chassis_id!r}, not of {self._chassis_id!r}; "
+                    "give queue.path another file"
+                )
+            batches = db.execute(_SUMMARY).fetchall()
+            oldest = [row for lane in (_LIVE, _BACKLOG) for row in db.execute(_OLDEST.format(lane=lane)).fetchall()]
+        noted = self._file.noted()
+        if noted is None or noted > (state.epoch, state.number):
+            raise QueueCorrupt("it may know less than was given: it was put back, or lost its end")
+        if sum(number for _, number, _ in batches) != count(state.waiting):
+            raise QueueCorrupt("messages are missing in it")
+        self._state, self._size = state, sum(size for *_, size in batches)
+        self._batches = Counter({batch: number for batch, number, _ in batches})
+        self._taken, self._maybe_sent = set(), {number for (number,) in oldest}
+        self._file.note(state.epoch, state.number)
 
-    def _begin(self, now: int) -> None:
-        epoch = self._file.remembered_epoch(now)
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[tuple[sqlite3.Connection, State]]:
+        """A transaction, and a copy of the state to be changed, which is the state when all of it is safe."""
+        state = copy.deepcopy(self._state)
         with self._file.writing() as db:
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                db.execute(statement)
-            db.execute("INSERT INTO state VALUES (1, ?, ?, 0, 0, 0, '{}')", (self._chassis_id, epoch))
-
-    def _read_state(self, db: sqlite3.Connection) -> None:
-        row = db.execute("SELECT chassis_id, epoch, seq, acknowledged, newest, drops FROM state").fetchone()
-        if row is None:
-            raise QueueCorrupt("it has no state")
-        if row[0] != self._chassis_id:
-            raise ConfigError(
-                f"{self._file.path} holds messages of {row[0]!r}, not of {self._chassis_id!r}; "
-                "give queue.path another file"
-            )
-        depth, size = db.execute("SELECT count(*), coalesce(sum(size), 0) FROM message WHERE lane < 2").fetchone()
-        drops = msgspec.json.decode(row[5], type=dict[str, int])
-        self.counts = Counts(row[1], row[2], row[3], depth, size, row[4], drops)
-        boots = db.execute("SELECT number, shift, source FROM boot").fetchall()
-        self._boots = {number: None if shift is None else (shift, source) for number, shift, source in boots}
-        self._taken.clear()
+            yield db, state
+            write_state(db, state)
+        if state.number != self._state.number:
+            self._file.note(state.epoch, state.number)
+        self._state = state
 
     # --- messages
 
     def put(self, drafts: Sequence[Draft], stamp: Stamp) -> Put:
-        """Store them, in order; when this returns, they are safe. Too large a one is stored, but set aside."""
-        counts = self.counts
-        seqs = range(counts.seq + 1, counts.seq + 1 + len(drafts))
-        ids = [MessageId(self._chassis_id, counts.epoch, seq) for seq in seqs]
-        rows = [self._row(draft, message_id, stamp) for draft, message_id in zip(drafts, ids, strict=True)]
-        sizes = [row[2] for row in rows if row[1] != ASIDE]
-        if counts.size + sum(sizes) > self._max_bytes:
-            raise QueueError(
-                "queue_full", f"{self._file.path} holds {counts.size} bytes, queue.max_bytes allows no more"
-            )
-        if not self._file.has_room(sum(sizes)):
+        """Store them, in order; when this returns, they are safe. Too large a one gets an id, and is set aside."""
+        with self._changing() as (db, state):
+            put, rows, gone = self._put(db, state, drafts, stamp)
+        self._forgotten(gone)
+        self._stored(rows)
+        return put
+
+    def tell(self, now: int, stamp: Stamp) -> int:
+        """Make ``drop`` events of what is untold; how many. They have room in a queue that is full."""
+        with self._changing() as (db, state):
+            told = [event for drop in state.untold for event in drop.as_events()]
+            drafts = [Draft("vehicle_event", now, wire.EventBody("drop", "error", data)) for data in told]
+            rows, _ = self._rows(state, drafts, stamp, RECORD)
+            db.executemany(INSERT, rows)
+            state.untold = []
+        self._stored(rows)
+        return len(told)
+
+    @property
+    def untold(self) -> int:
+        """Runs of messages that were dropped and are in no event yet."""
+        return sum(max(len(drop.runs), 1) for drop in self._state.untold)
+
+    def _put(
+        self, db: sqlite3.Connection, state: State, drafts: Sequence[Draft], stamp: Stamp
+    ) -> tuple[Put, list[Row], list[Old]]:
+        rows, large = self._rows(state, drafts, stamp, REALTIME if stamp.realtime else NORMAL)
+        if not self._file.has_room(sum(row.size for row in rows)):
             raise QueueError("disk_full", f"{self._file.path}: the disk is full")
-        newest = max(draft.ts for draft in drafts) if stamp.base is None and drafts else counts.newest
-        with self._file.writing() as db:
-            boot = None if stamp.base is None else self._this_boot(db, stamp.base)
-            db.executemany(f"INSERT INTO message VALUES (?, ?, ?, ?, ?, {boot or 'NULL'}, ?)", rows)
-            db.execute("UPDATE state SET seq = ?, newest = ?", (counts.seq + len(rows), newest))
-        if boot is not None:
-            self._boots[boot] = None
-        counts.seq, counts.newest = counts.seq + len(rows), newest
-        counts.depth, counts.size = counts.depth + len(sizes), counts.size + sum(sizes)
-        return Put(ids, [message_id for message_id, row in zip(ids, rows, strict=True) if row[1] == ASIDE])
+        if stamp.base is None and drafts:
+            state.newest = max(draft.ts for draft in drafts)
+        gone = self._make_room(db, state, rows, stamp)
+        db.executemany(INSERT, rows)
+        self._lay_aside(db, state, large)
+        ids = [state.id_of(number) for number in range(state.number - len(drafts) + 1, state.number + 1)]
+        return Put(ids, [state.id_of(row.number) for row in large]), rows, gone
 
-    def _row(self, draft: Draft, message_id: MessageId, stamp: Stamp) -> tuple[int, int, int, int, str, bytes]:
-        body = wire.encode(
-            Envelope(
-                msg_type=draft.msg_type,
-                chassis_id=self._chassis_id,
-                message_id=str(message_id),
-                ts=max(draft.ts, 0),
-                realtime=stamp.realtime,
-                clock=stamp.clock,
-                payload=draft.payload,
+    def _rows(self, state: State, drafts: Sequence[Draft], stamp: Stamp, lane: int) -> tuple[list[Row], list[Row]]:
+        """Minted: those that can be sent, and those that are too large."""
+        boot = None if stamp.base is None else state.boot(self._boot, stamp.base).number
+        numbers = state.give(len(drafts))
+        fit: list[Row] = []
+        large: list[Row] = []
+        for number, draft in zip(numbers, drafts, strict=True):
+            body = wire.encode(
+                Envelope(
+                    msg_type=draft.msg_type,
+                    chassis_id=self._chassis_id,
+                    message_id=str(state.id_of(number)),
+                    ts=max(draft.ts, 0),
+                    realtime=stamp.realtime,
+                    clock=stamp.clock,
+                    payload=draft.payload,
+                )
             )
-        )
-        lane = ASIDE if len(body) > MAX_BODY else REALTIME if stamp.realtime else NORMAL
-        packed = _pack(body)
-        return message_id.seq, lane, len(packed), draft.ts, draft.msg_type, packed
+            row = row_of(number, lane, draft.ts, draft.msg_type, boot, numbers[0], body)
+            (large if len(body) > MAX_BODY else fit).append(row)
+        return fit, large
 
-    def _this_boot(self, db: sqlite3.Connection, base: int) -> int:
-        known = db.execute("SELECT number FROM boot WHERE id = ? AND base = ? AND shift IS NULL", (self._boot, base))
-        if row := known.fetchone():
-            return int(row[0])
-        number = db.execute("INSERT INTO boot (id, base) VALUES (?, ?)", (self._boot, base)).lastrowid
-        assert number is not None
-        return number
+    def _make_room(self, db: sqlite3.Connection, state: State, rows: Sequence[Row], stamp: Stamp) -> list[Old]:
+        """Drop the oldest until the new ones fit. Raises: QueueError when there are not enough that can go."""
+        is_kept = stamp.base is None and stamp.clock.source in ("ntp", "gnss")  # a clock that is set wrong ages nobody
+        too_old = state.newest - self._limits.age_days * DAY if is_kept else None
+        size = self._size + sum(row.size for row in rows) - self._limits.bytes
+        batches = len(self._batches) + bool(rows) - self._limits.batches
+        droppable = f"{OLD} lane <> {RECORD} AND number NOT IN ({_listed(self._maybe_sent)}) ORDER BY number"
+        with contextlib.closing(db.execute(droppable)) as found:
+            going = to_go((Old(*row).dated(state) for row in found), size, batches, too_old, self._batches)
+        for reason, gone in going.items():
+            db.executemany("DELETE FROM message WHERE number = ?", [(old.number,) for old in gone])
+            state.drop(reason, [old.number for old in gone], [old.ts for old in gone if old.ts is not None])
+        return [old for gone in going.values() for old in gone]
 
-    def take(self, count: int) -> list[Waiting]:
-        """The next to be sent, realtime before the others, each in order; not again until :meth:`rewind`."""
-        found: list[Waiting] = []
-        for lane in (REALTIME, NORMAL):
-            if len(found) < count:
-                found += self._next(lane, count - len(found))
-        self._taken.update(message.seq for message in found)
+    def take(self, live: int, backlog: int, backlog_bytes: int = 1 << 60) -> list[Waiting]:
+        """The next to be sent, up to so many realtime ones and then others, each in order; not again until
+        :meth:`rewind`.
+
+        Args:
+            backlog_bytes: of the others; one is taken, however large.
+        """
+        found = self._next(_LIVE, live, 1 << 60) + self._next(_BACKLOG, backlog, backlog_bytes)
+        self._taken.update(message.number for message in found)
+        self._maybe_sent.update(message.number for message in found)
         return found
 
-    def _next(self, lane: int, count: int) -> list[Waiting]:
-        taken = ",".join(map(str, self._taken))
-        waits = [number for number, shift in self._boots.items() if shift is None]
-        known = f"AND (boot IS NULL OR boot NOT IN ({','.join(map(str, waits))}))" if waits else ""
-        with self._file.reading() as db:
-            rows = db.execute(
-                f"SELECT seq, msg_type, boot, body FROM message WHERE lane = {lane} AND seq NOT IN ({taken}) {known} "
-                "ORDER BY seq LIMIT ?",
-                (count,),
-            ).fetchall()
-            return [Waiting(seq, self._id(seq), kind, self._body(boot, body)) for seq, kind, boot, body in rows]
+    def _next(self, lane: str, most: int, room: int) -> list[Waiting]:
+        waits = [boot.number for boot in self._state.boots if boot.shift is None]
+        query = (
+            f"SELECT {COLUMNS} FROM message WHERE {lane} AND number NOT IN ({_listed(self._taken)}) "
+            f"AND (boot IS NULL OR boot NOT IN ({_listed(waits)})) ORDER BY number LIMIT {most}"
+        )
+        found: list[Waiting] = []
+        with self._file.reading() as db, contextlib.closing(db.execute(query)) as rows:
+            for row in map(Row._make, rows):
+                room -= row.size
+                if found and room < 0:
+                    break
+                found.append(self._waiting(row))
+        return found
 
-    def _id(self, seq: int) -> str:
-        return str(MessageId(self._chassis_id, self.counts.epoch, seq))
+    def _waiting(self, row: Row) -> Waiting:
+        if not row.is_sound:
+            raise QueueCorrupt(f"message {row.number} is not as it was stored")
+        body, boot = unpack(row.body), self._state.shifts().get(row.boot or 0)
+        if boot is not None and boot.shift is not None:
+            body = redate(body, boot.shift, boot.source)
+        message_id = str(self._state.id_of(row.number))
+        return Waiting(row.number, message_id, row.msg_type, body, row.lane == REALTIME)
 
-    def _body(self, boot: int | None, packed: bytes) -> bytes:
-        body = _unpack(packed)
-        settled = self._boots.get(boot) if boot is not None else None
-        return redate(body, *settled) if settled else body
-
-    def done(self, seqs: Sequence[int]) -> None:
+    def done(self, numbers: Sequence[int]) -> None:
         """The hub has these: forget them."""
-        marks = ",".join(map(str, seqs))
-        with self._file.writing() as db:
-            (size,) = db.execute(f"SELECT coalesce(sum(size), 0) FROM message WHERE seq IN ({marks})").fetchone()
-            gone = db.execute(f"DELETE FROM message WHERE seq IN ({marks})").rowcount
-            db.execute("UPDATE state SET acknowledged = acknowledged + ?", (gone,))
-        counts = self.counts
-        counts.acknowledged += gone
-        counts.depth, counts.size = counts.depth - gone, counts.size - size
-        self._taken.difference_update(seqs)
-        if counts.size < TIDY_BELOW:
+        with self._file.reading() as db:
+            gone = [Old(*row) for row in db.execute(f"{OLD} number IN ({_listed(numbers)})")]
+        if gone:
+            with self._changing() as (db, state):
+                db.execute(f"DELETE FROM message WHERE number IN ({_listed(numbers)})")
+                state.confirm([old.number for old in gone])
+        self._forgotten(gone)
+        self._taken.difference_update(numbers)
+        if self._size < TIDY_BELOW:
             self._file.tidy()
 
     def rewind(self) -> None:
         """What was taken and is not done is taken again, the oldest first."""
         self._taken.clear()
 
-    def set_aside(self, seq: int) -> str:
+    def set_aside(self, number: int) -> str:
         """The hub cannot take this one: it is never sent, the latest few are kept to be looked at. Its message id."""
-        with self._file.writing() as db:
-            (size,) = db.execute("SELECT coalesce(sum(size), 0) FROM message WHERE seq = ?", (seq,)).fetchone()
-            db.execute(f"UPDATE message SET lane = {ASIDE} WHERE seq = ?", (seq,))
-            db.execute(
-                f"DELETE FROM message WHERE lane = {ASIDE} AND seq NOT IN "
-                f"(SELECT seq FROM message WHERE lane = {ASIDE} ORDER BY seq DESC LIMIT {KEPT_ASIDE})"
-            )
-        self.counts.depth, self.counts.size = self.counts.depth - 1, self.counts.size - size
-        self._taken.discard(seq)
-        return self._id(seq)
+        with self._changing() as (db, state):
+            rows = [Row(*row) for row in db.execute(f"SELECT {COLUMNS} FROM message WHERE number = {number}")]
+            db.execute(f"DELETE FROM message WHERE number = {number}")
+            self._lay_aside(db, state, rows)
+        self._forgotten([Old(row.number, row.size, row.ts, row.batch or row.number, None) for row in rows])
+        self._taken.discard(number)
+        return str(self._state.id_of(number))
+
+    def _lay_aside(self, db: sqlite3.Connection, state: State, rows: Sequence[Row]) -> None:
+        db.executemany("INSERT INTO aside VALUES (?, ?, ?)", [(row.number, row.msg_type, row.body) for row in rows])
+        db.execute(
+            f"DELETE FROM aside WHERE number NOT IN (SELECT number FROM aside ORDER BY number DESC LIMIT {KEPT_ASIDE})"
+        )
+        if rows:
+            state.drop("too_large", [row.number for row in rows], [row.ts for row in rows if row.boot is None])
 
     def oldest(self) -> int | None:
         """Device time of the oldest message that waits (microseconds UTC)."""
         with self._file.reading() as db:
-            row = db.execute(f"SELECT ts FROM message WHERE lane <> {ASIDE} ORDER BY seq LIMIT 1").fetchone()
+            row = db.execute("SELECT ts FROM message ORDER BY number LIMIT 1").fetchone()
         return row and int(row[0])
 
-    def count_drops(self, reason: str, count: int) -> None:
-        drops = self.counts.drops
-        drops[reason] = drops.get(reason, 0) + count
-        with self._file.writing() as db:
-            db.execute("UPDATE state SET drops = ?", (msgspec.json.encode(drops).decode(),))
+    def count_drops(self, reason: str, number: int) -> None:
+        """So many messages were lost that never had a number."""
+        with self._changing() as (_, state):
+            state.drops = {**state.drops, reason: state.drops.get(reason, 0) + number}
+
+    def _stored(self, rows: Sequence[Row]) -> None:
+        self._batches.update(row.batch or row.number for row in rows)
+        self._size += sum(row.size for row in rows)
+
+    def _forgotten(self, gone: Sequence[Old]) -> None:
+        self._batches.subtract(old.batch for old in gone)
+        for batch in {old.batch for old in gone}:
+            if not self._batches[batch]:
+                del self._batches[batch]
+        self._size -= sum(old.size for old in gone)
+        self._maybe_sent.difference_update(old.number for old in gone)
 
     # --- time
 
     @property
     def is_undated(self) -> bool:
         """Messages of this boot or an earlier one wait for the time to be found."""
-        return None in self._boots.values()
+        return any(boot.shift is None for boot in self._state.boots)
 
     def settle(self, base: int, source: str, now: int) -> None:
         """Time was found: monotonic zero of this boot was at ``base``, and it is ``now`` (microseconds UTC).
@@ -286,34 +393,17 @@ class Queue:
         What this boot made moves by what its count was off. What an earlier boot made, of which that can never be
         known, is placed right before it, in its order, with clock source ``none``.
         """
-        with self._file.writing() as db:
-            boots = db.execute("SELECT number, id, base FROM boot WHERE shift IS NULL ORDER BY number DESC").fetchall()
+        with self._changing() as (db, state):
             end = now
-            for number, boot, counted in boots:
-                first, last = db.execute("SELECT min(ts), max(ts) FROM message WHERE boot = ?", (number,)).fetchone()
-                shift = base - counted if boot == self._boot else end - 1 - (last or 0)
-                source_of = source if boot == self._boot else "none"
-                db.execute("UPDATE boot SET shift = ?, source = ? WHERE number = ?", (shift, source_of, number))
-                self._boots[number] = (shift, source_of)
-                end = min(end, first + shift - GAP) if first is not None else end
-            db.execute("DELETE FROM boot WHERE shift IS NOT NULL AND number NOT IN (SELECT boot FROM message)")
+            for boot in reversed([boot for boot in state.boots if boot.shift is None]):
+                span = "SELECT min(ts), max(ts) FROM message WHERE boot = ?"
+                first, last = db.execute(span, (boot.number,)).fetchone()
+                boot.shift = base - boot.base if boot.id == self._boot else end - 1 - (last or 0)
+                boot.source = source if boot.id == self._boot else "none"
+                end = min(end, first + boot.shift - GAP) if first is not None else end
+            used = {number for (number,) in db.execute("SELECT DISTINCT boot FROM message")}
+            state.boots = [boot for boot in state.boots if boot.number in used]
 
 
-def _pack(body: bytes) -> bytes:
-    """Huffman coding alone: a quarter less on the flash (base64 has 6 bits in 8), at next to no cost."""
-    packer = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
-    return packer.compress(body) + packer.flush()
-
-
-def _unpack(packed: bytes) -> bytes:
-    return zlib.decompress(packed, -15)
-
-
-def redate(body: bytes, shift: int, source: str) -> bytes:
-    """The envelope ``shift`` microseconds later, its frames too, dated by ``source``."""
-    envelope: dict[str, Any] = msgspec.json.decode(body)
-    envelope["ts"] = max(envelope["ts"] + shift, 0)
-    envelope["clock"]["source"] = source
-    for block in envelope["payload"].get("blocks", ()):
-        block["t0"] = max(block["t0"] + shift, 0)
-    return msgspec.json.encode(envelope)
+def _listed(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))

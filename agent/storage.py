@@ -4,7 +4,16 @@ The write-ahead log is long on purpose: pages that are written, sent and freed a
 
 On a disk that is full nothing can be forgotten either: to delete, SQLite writes. So a reserve as large as that log is
 kept beside the file, and given up when the disk is full; from then on only what was freed in the file is filled again,
-until the disk has room for the reserve.
+until the disk has room for the reserve. The file itself has a ceiling (``max_page_count``), below which there is always
+room to delete: that needs no page that was not there.
+
+Beside the file stand
+
+- ``.epoch``: the epoch, and the highest number given, written after each commit but not synced: a file that knows of
+  less was put back, or lost the end of its log,
+- ``.damaged``: a file that is bad, until what can be read of it is in the new one; while it is there, the file holds
+  nothing but copies out of it,
+- ``.corrupt-…``: the latest of those, for a person to look at.
 """
 
 from __future__ import annotations
@@ -24,6 +33,7 @@ from duco_workbench.errors import ConfigError
 PAGE = 4096
 LOG_PAGES = (16 << 20) // PAGE  # of the write-ahead log before it is worked into the file; fewer on a small disk
 TIDY_ABOVE = 32 << 20  # bytes of file that are worth giving back to the disk
+KEPT_CORRUPT = 2  # damaged files kept to be looked at
 
 _OF_THE_DISK = {
     sqlite3.SQLITE_FULL: "disk_full",
@@ -46,11 +56,16 @@ class QueueCorrupt(Exception):
 
 
 class Storage:
-    """One file, used by one process and one thread at a time."""
+    """One file, used by one process and one thread at a time.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._reserve = path.with_name(path.name + ".reserve")
+    Args:
+        max_bytes: what the file may grow to.
+    """
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self.path, self._max_pages = path, max_bytes // PAGE
+        self.damaged, self._noted = self._beside("damaged"), self._beside("epoch")
+        self._reserve = self._beside("reserve")
         self._db: sqlite3.Connection | None = None
         self._log_pages = LOG_PAGES
         self._is_short = False  # the disk was full, and the reserve is given up
@@ -59,6 +74,7 @@ class Storage:
         """Raises: ConfigError when another process has it; QueueError; QueueCorrupt."""
         with self.errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._finish_setting_aside()
             db = self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2)
             db.execute(f"PRAGMA page_size = {PAGE}")
             db.execute("PRAGMA locking_mode = EXCLUSIVE")  # and no shared memory beside the file
@@ -69,6 +85,7 @@ class Storage:
             db.execute(f"PRAGMA wal_autocheckpoint = {self._log_pages}")
             db.execute(f"PRAGMA journal_size_limit = {2 * self._log_pages * PAGE}")
             db.execute("PRAGMA cache_size = -2000")
+            db.execute(f"PRAGMA max_page_count = {self._max_pages}")
         self._is_short = not self._take_reserve()
 
     def close(self) -> None:
@@ -77,14 +94,56 @@ class Storage:
                 self._db.close()
             self._db = None
 
-    def set_aside(self, mark: int) -> Path:
-        """Close and rename the file; where it is now."""
+    @property
+    def is_open(self) -> bool:
+        return self._db is not None
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{suffix}")
+
+    # --- a file that is bad
+
+    def set_aside(self) -> None:
+        """Close the file; it is the damaged one now. When there is one, this one held but copies, and goes.
+
+        Raises: QueueError.
+        """
         self.close()
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{mark}")
-        for suffix in ("", "-wal"):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+        with self.errors():
+            if self.damaged.exists():
+                for suffix in ("", "-wal"):
+                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+            elif self.path.exists():
+                self.path.replace(self.damaged)
+            self._finish_setting_aside()
+
+    def _finish_setting_aside(self) -> None:
+        """The log follows its file, also when that was all there was time for."""
+        log, logs_place = Path(f"{self.path}-wal"), Path(f"{self.damaged}-wal")
+        if self.damaged.exists() and not self.path.exists() and log.exists():
+            log.replace(logs_place)
+
+    def quarantine(self, mark: int) -> Path:
+        """The damaged file has given what it had; where it is kept, in place of older ones."""
+        aside = self._beside(f"corrupt-{mark}")
+        with self.errors():
+            known = {path.name.removesuffix("-wal") for path in self.path.parent.glob(f"{self.path.name}.corrupt-*")}
+            by_age = sorted(known, key=lambda name: (len(name), name))
+            for name in by_age[: max(len(by_age) - KEPT_CORRUPT + 1, 0)]:
+                for suffix in ("", "-wal"):
+                    self.path.with_name(name + suffix).unlink(missing_ok=True)
+            log = Path(f"{self.damaged}-wal")
+            if log.exists():
+                log.replace(f"{aside}-wal")
+            self.damaged.replace(aside)
         return aside
+
+    def first_page(self) -> bytes:
+        """Of this file, with all that was written."""
+        with self.reading() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with self.path.open("rb") as file:
+                return file.read(PAGE)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -160,19 +219,37 @@ class Storage:
         ours = self.path.parent.glob(self.path.name + "*")
         return shutil.disk_usage(self.path.parent).free + sum(path.stat().st_size for path in ours)
 
-    def remembered_epoch(self, now: int) -> int:
+    # --- what was given
+
+    def begin_epoch(self, now: int, after: int = 0) -> int:
         """One higher than any given before, though the clock be wrong: the last one is kept beside the file."""
-        path = self.path.with_name(self.path.name + ".epoch")
+        epoch = max(now, (self.noted() or (0, 0))[0] + 1, after + 1)
+        fresh = self._beside("new")
         with self.errors():
-            last = int(path.read_text() or 0) if path.exists() else 0
-            epoch = max(now, last + 1)
-            fresh = path.with_name(path.name + ".new")
             with fresh.open("w") as file:
-                file.write(str(epoch))
+                file.write(_note(epoch, 0))
                 file.flush()
                 os.fsync(file.fileno())
-            fresh.replace(path)
+            fresh.replace(self._noted)
         return epoch
+
+    def noted(self) -> tuple[int, int] | None:
+        """The epoch and the highest number given; None when there is no note, or it is not as it was written.
+
+        A note of the file's first version has the epoch alone.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            text = self._noted.read_bytes()[: len(_note(0, 0))].decode("ascii")
+            if text.isdigit():
+                return int(text), 0
+            epoch, number = map(int, text.split()[:2])
+            return (epoch, number) if text == _note(epoch, number) else None
+        return None
+
+    def note(self, epoch: int, number: int) -> None:
+        """In place, not synced: it outlives the process, and need not outlive the system."""
+        with contextlib.suppress(OSError), self._noted.open("r+b" if self._noted.exists() else "wb") as file:
+            file.write(_note(epoch, number).encode())
 
     def tidy(self) -> None:
         """Give the disk back what the file had grown to; cheap only when next to nothing is left in it."""
@@ -181,3 +258,8 @@ class Storage:
         with contextlib.suppress(sqlite3.Error):  # it is tried again after the next message
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _note(epoch: int, number: int) -> str:
+    text = f"{epoch:020d} {number:020d}"
+    return f"{text} {zlib.crc32(text.encode()):08x}\n"

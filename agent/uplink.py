@@ -31,7 +31,7 @@ POISON_S = 3600.0  # … for so long: a bad link looks the same for a while, and
 class Suspect(NamedTuple):
     """A message on which connections ended, sent alone; ``since``: monotonic seconds."""
 
-    seq: int
+    number: int
     times: int
     since: float
 
@@ -137,7 +137,7 @@ class Uplink:
             raise LinkLost(Trouble("closed", f"{link.host} closed the connection"))
         except LinkLost as lost:
             if lost.trouble.kind == "closed":
-                await self._suspect_one({message.seq for message in flying.values()})
+                await self._suspect_one({message.number for message in flying.values()})
             raise
         finally:
             for waker in wakers:
@@ -145,11 +145,10 @@ class Uplink:
 
     async def _launch(self, link: Link, flying: Flying) -> None:
         """Send the next ones, in order, as many as may be in flight."""
-        room = (1 if self._careful else self._options.in_flight) - len(flying)
-        if room <= 0:
+        if self._careful and flying:
             return
         self._keeper.filled.clear()
-        messages = await self._keeper.take(room)
+        messages = await self._take(flying)
         if not messages and not flying:
             self._careful.clear()
         for message in messages:
@@ -159,39 +158,51 @@ class Uplink:
             flying[task] = message
             await submitted.wait()
 
+    async def _take(self, flying: Flying) -> list[Waiting]:
+        """What may be sent now: realtime messages have room of their own, so that no backlog is in their way."""
+        if self._careful:
+            return await self._keeper.take(1, 0) or await self._keeper.take(0, 1)
+        options, backlog = self._options, [message for message in flying.values() if not message.is_live]
+        live, others = len(flying) - len(backlog), options.in_flight - len(backlog)
+        room = options.backlog_bytes - sum(len(message.body) for message in backlog)
+        if room <= 0:
+            others = 0
+        return await self._keeper.take(options.realtime_in_flight - live, others, room)
+
     async def _land(self, flying: Flying) -> None:
         """Forget what is confirmed. Raises: LinkLost when one was not."""
         landed = [task for task in flying if task.done()]
-        errors = {flying[task].seq: task.exception() for task in landed if task.exception()}
-        confirmed = [flying[task].seq for task in landed if not task.exception()]
+        errors = {flying[task].number: task.exception() for task in landed if task.exception()}
+        confirmed = [flying[task].number for task in landed if not task.exception()]
         for task in landed:
             if not isinstance(task.exception(), LinkLost):  # those stay, to be looked at
                 del flying[task]
         if confirmed:
             self._careful.difference_update(confirmed)
-            self._suspect = None if self._suspect and self._suspect.seq in confirmed else self._suspect
+            self._suspect = None if self._suspect and self._suspect.number in confirmed else self._suspect
             await self._keeper.done(confirmed)
-        for seq, error in errors.items():
+        for number, error in errors.items():
             if not isinstance(error, ValueError):
                 assert error is not None
                 raise error
-            self._log.error("message %d cannot be sent: %s", seq, error)
-            await self._keeper.set_aside(seq)
+            self._log.error("message %d cannot be sent: %s", number, error)
+            await self._keeper.set_aside(number)
 
     # --- what went wrong
 
-    async def _suspect_one(self, seqs: set[int]) -> None:
+    async def _suspect_one(self, numbers: set[int]) -> None:
         """A message the hub cannot take ends every connection; sent alone, it is found and set aside."""
-        self._careful |= seqs
-        if len(seqs) != 1:
+        self._careful |= numbers
+        if len(numbers) != 1:
             return
-        (seq,) = seqs
-        known = self._suspect if self._suspect and self._suspect.seq == seq else Suspect(seq, 0, time.monotonic())
+        (number,) = numbers
+        known = self._suspect if self._suspect and self._suspect.number == number else None
+        known = known or Suspect(number, 0, time.monotonic())
         self._suspect = known._replace(times=known.times + 1)
         if self._suspect.times >= POISON_AFTER and time.monotonic() - known.since >= POISON_S:
             self._suspect, self._short = None, 0
-            self._careful.discard(seq)
-            await self._keeper.set_aside(seq)
+            self._careful.discard(number)
+            await self._keeper.set_aside(number)
 
     def _note(self, trouble: Trouble) -> None:
         """Say what is new about it, and decide how long to wait."""

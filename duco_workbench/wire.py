@@ -73,6 +73,17 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 class EventBody(msgspec.Struct, frozen=True):
+    """Something that happened once; ``data`` is what belongs to it.
+
+    A ``drop`` says which messages of the machine will never come. Of those that had a number, ``data`` is
+    ``{"reason", "epoch", "runs": [[first, last], …], "count", "first", "last"}``: seqs of that epoch, both ends
+    included, how many they are, and the device times (microseconds UTC) of the oldest and the newest, null when nobody
+    knows. ``runs`` is empty when nobody can say which; then a ``text`` says what is known. No seq is told twice, and
+    none was confirmed by the hub; one of reason ``corrupt`` may have reached it all the same. Of what was lost before
+    it had a number there is neither ``epoch`` nor ``runs``. Reasons: ``queue_full``, ``too_old``, ``too_large``,
+    ``corrupt``; without numbers ``disk_full``, ``disk_error``, ``overrun`` (frames, of a ``bus``).
+    """
+
     name: str
     severity: str = "info"
     data: dict[str, Any] = {}

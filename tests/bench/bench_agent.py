@@ -41,7 +41,7 @@ def messages() -> list[can.Message]:
 def by_us(folder: Path, count: int, opened: can.BusABC) -> None:
     bus = CanBus("can0", "virtual", CHANNEL, opener=lambda **_: opened)
     watchers = [GnssFrames(), DtcWatcher(), BusLoad({"can0": 250_000})]
-    batch, queue, got = Batch("bench", 10, 1), Queue(folder / "queue.db", "bench", "boot", 1 << 30), 0
+    batch, queue, got = Batch("bench", 10, 1), Queue(folder / "queue.db", "bench", "boot"), 0
     queue.open(START)
     bus.open()
     while got < count:

@@ -45,7 +45,7 @@ class Sender:
             upload=Upload(retry_first_s=0.05, retry_last_s=0.2, **{"send_timeout_s": 2.0, **options}),
         )
         self.threads, self.clock = ThreadPoolExecutor(1), AgentClock()
-        self.keeper = Keeper(Queue(folder / "queue.db", device, "boot", 1 << 30), self.threads, self.clock, log)
+        self.keeper = Keeper(Queue(folder / "queue.db", device, "boot"), self.threads, self.clock, log)
         self.uplink = Uplink(self.config, self.keeper, self.clock, lambda name, payload: (200, {}), log)
 
     async def put(self, count: int, size: int = 20) -> None:
@@ -326,7 +326,7 @@ async def test_a_message_the_hub_cannot_take_is_found_and_set_aside(
         assert list(dict.fromkeys(seqs)) == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
         assert sender.keeper.counts.drops == {"too_large": 1}
     drop = wire.decode(hub.messages(sender.config.machine.chassis_id)[-1].body).payload
-    assert (drop.name, drop.data["messages"]) == ("drop", [f"{sender_id(sender)}:{sender.keeper.counts.epoch}:6"])
+    assert (drop.name, drop.data["epoch"], drop.data["runs"]) == ("drop", sender.keeper.counts.epoch, [[6, 6]])
 
 
 def sender_id(sender: Sender) -> str:

@@ -343,7 +343,7 @@ from agent.queue import Queue, Stamp
 from duco_workbench import wire
 from duco_workbench.model import Clock
 
-queue = Queue(Path(sys.argv[1]), "T", "boot", 1 << 30)
+queue = Queue(Path(sys.argv[1]), "T", "boot")
 queue.open(1)
 while True:
     put = queue.put([Draft("vehicle_event", 1, wire.EventBody("x", "info", {"k": "y" * 3000}))] * 3, Stamp(Clock()))
@@ -366,9 +366,9 @@ def test_what_was_minted_survives_kill_9(tmp_path: Path) -> None:
     seqs = [int(message_id.rpartition(":")[2]) for message_id in given]
     assert len(seqs) >= 360
     assert len(set(seqs)) == len(seqs)
-    queue = QueueFile(path, "T", "boot", 1 << 30)
+    queue = QueueFile(path, "T", "boot")
     assert queue.open(1) is None
-    kept = {message.seq for message in queue.take(1 << 20)}
+    kept = {message.number for message in queue.take(0, 1 << 20)}
     queue.close()
     assert set(seqs) <= kept
     assert kept == set(range(1, max(kept) + 1)), "and no gap, whatever was killed on its way"

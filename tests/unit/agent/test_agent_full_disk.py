@@ -17,7 +17,7 @@ from duco_workbench import wire
 from duco_workbench.model import Clock
 
 disk = Path(sys.argv[1])
-queue = Queue(disk / "queue.db", "T", "boot", 1 << 30)
+queue = Queue(disk / "queue.db", "T", "boot")
 queue.open(1)
 
 def fill():
@@ -29,7 +29,7 @@ def fill():
             return error.reason
 
 def drain(count):
-    taken = [message.seq for message in queue.take(count)]
+    taken = [message.number for message in queue.take(0, count)]
     for seq in taken:
         try:
             queue.done([seq])
@@ -45,7 +45,7 @@ assert fill() == "disk_full"
 more = queue.counts.seq
 assert more > first + 10, (first, more)  # what was freed in the file is used again
 queue.close()
-queue = Queue(disk / "queue.db", "T", "boot", 1 << 30)  # and all of it outlives the process
+queue = Queue(disk / "queue.db", "T", "boot")  # and all of it outlives the process
 queue.open(1)
 assert drain(1 << 20) == list(range(31, more + 1))
 assert fill() == "disk_full"

@@ -15,6 +15,7 @@ from agent.clock import AgentClock
 from agent.drafts import Draft
 from agent.keeper import Keeper
 from agent.queue import MAX_BODY, Put, Queue, Stamp, Waiting
+from agent.room import Limits
 from agent.storage import QueueCorrupt, QueueError
 from duco_workbench import wire
 from duco_workbench.model import SECOND, Clock
@@ -33,9 +34,9 @@ class FaultyQueue(Queue):
         self._fail()
         return super().put(drafts, stamp)
 
-    def take(self, count: int) -> list[Waiting]:
+    def take(self, live: int, backlog: int, backlog_bytes: int = 1 << 60) -> list[Waiting]:
         self._fail()
-        return super().take(count)
+        return super().take(live, backlog, backlog_bytes)
 
     def done(self, seqs: Sequence[int]) -> None:
         self._fail()
@@ -48,7 +49,7 @@ class FaultyQueue(Queue):
 
 @pytest.fixture
 def queue(tmp_path: Path) -> FaultyQueue:
-    return FaultyQueue(tmp_path / "queue.db", "T", "boot", 1 << 30)
+    return FaultyQueue(tmp_path / "queue.db", "T", "boot")
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def event(text: str, ts: int = NOW) -> Draft:
 async def sent(keeper: Keeper) -> list[tuple[int, str, dict[str, Any]]]:
     """What is in the queue: seq, event name, data."""
     await keeper.rewind()
-    envelopes = [(message.seq, wire.decode(message.body)) for message in await keeper.take(99)]
+    envelopes = [(message.number, wire.decode(message.body)) for message in await keeper.take(99, 99)]
     return [(seq, e.payload.name, e.payload.data) for seq, e in envelopes]
 
 
@@ -78,7 +79,7 @@ async def test_what_the_disk_refuses_is_held_and_written_in_order_later(keeper: 
     assert await keeper.put([event("b")], STAMP) == []
     assert await keeper.put([event("c")], STAMP) == []
     assert keeper.trouble == "the disk is full"
-    assert await keeper.take(9) == []
+    assert await keeper.take(9, 9) == []
     queue.fault = None
     assert [message_id.seq for message_id in await keeper.put([event("d")], STAMP)] == [2, 3, 4]
     assert keeper.trouble is None
@@ -117,13 +118,14 @@ async def test_beyond_the_bound_the_newest_is_dropped_counted_and_told(
 async def test_a_full_queue_makes_room_by_sending(tmp_path: Path) -> None:
     clock = AgentClock(wall=lambda: NOW, monotonic=lambda: 0, is_synchronised=lambda: True)
     with ThreadPoolExecutor(1) as threads:
-        keeper = Keeper(Queue(tmp_path / "queue.db", "T", "boot", 400), threads, clock, log)
+        keeper = Keeper(Queue(tmp_path / "queue.db", "T", "boot", Limits(400)), threads, clock, log)
         await keeper.open()
         assert len(await keeper.put([event("a"), event("b")], STAMP)) == 2
+        await keeper.take(0, 9)  # may be sent: not to be dropped
         assert await keeper.put([event("c")], STAMP) == []
         assert keeper.trouble is not None
         assert "max_bytes" in keeper.trouble
-        await keeper.done([message.seq for message in await keeper.take(9)])
+        await keeper.done([1, 2])
         assert [data["text"] for _, _, data in await sent(keeper)] == ["c"]
         assert keeper.trouble is None
         await keeper.close()
@@ -133,7 +135,7 @@ async def test_what_the_hub_confirmed_is_not_sent_again_though_the_disk_keeps_it
     keeper: Keeper, queue: FaultyQueue
 ) -> None:
     await keeper.put([event("a"), event("b")], STAMP)
-    await keeper.take(9)
+    await keeper.take(9, 9)
     queue.fault = QueueError("disk_full", "the disk is full")
     await keeper.done([1])
     queue.fault = None
@@ -143,16 +145,17 @@ async def test_what_the_hub_confirmed_is_not_sent_again_though_the_disk_keeps_it
 
 
 async def test_a_file_that_turns_bad_is_replaced_and_told(keeper: Keeper, queue: FaultyQueue, tmp_path: Path) -> None:
-    await keeper.put([event("lost with the file")], STAMP)
+    await keeper.put([event("in the file")], STAMP)
     epoch = keeper.counts.epoch
     queue.fault = QueueCorrupt("malformed")
     await keeper.put([event("not lost")], STAMP)
     queue.fault = None
     await keeper.put([], STAMP)
-    (told, kept) = await sent(keeper)
+    (saved, told, kept) = await sent(keeper)
+    assert (saved[2], kept[2]) == ({"text": "in the file"}, {"text": "not lost"})
     assert told[1] == "queue_corrupt"
     assert "malformed" in told[2]["text"]
-    assert kept[2] == {"text": "not lost"}
+    assert "1 messages were saved, 0 are lost" in told[2]["text"]
     assert keeper.counts.epoch > epoch
     assert len(list(tmp_path.glob("queue.db.corrupt-*"))) == 1
 
@@ -162,7 +165,7 @@ async def test_too_large_is_told_with_its_id(keeper: Keeper) -> None:
     told, b = sorted(await sent(keeper), key=lambda found: found[1])
     assert b[2] == {"text": "b"}
     assert (told[1], told[2]["reason"], told[2]["count"]) == ("drop", "too_large", 1)
-    assert told[2]["messages"] == [f"T:{keeper.counts.epoch}:1"]
+    assert (told[2]["epoch"], told[2]["runs"]) == (keeper.counts.epoch, [[1, 1]])
     assert keeper.counts.drops == {"too_large": 1}
 
 
@@ -170,10 +173,12 @@ async def test_what_the_hub_refuses_is_told_with_its_id(keeper: Keeper) -> None:
     await keeper.put([event("a"), event("b")], STAMP)
     await keeper.set_aside(1)
     b, told = await sent(keeper)
-    assert (b[0], told[2]["messages"]) == (2, [f"T:{keeper.counts.epoch}:1"])
+    assert (b[0], told[2]["epoch"], told[2]["runs"]) == (2, keeper.counts.epoch, [[1, 1]])
 
 
-@pytest.mark.parametrize("call", [lambda k: k.take(1), lambda k: k.done([1]), lambda k: k.set_aside(1), Keeper.oldest])
+@pytest.mark.parametrize(
+    "call", [lambda k: k.take(1, 1), lambda k: k.done([1]), lambda k: k.set_aside(1), Keeper.oldest]
+)
 async def test_no_fault_of_the_disk_is_raised(
     keeper: Keeper, queue: FaultyQueue, call: Callable[[Keeper], Any]
 ) -> None:

@@ -1,0 +1,162 @@
+"""What the queue knows besides its messages: one struct, stored in one row, in the transaction that changes it.
+
+A message has a **number** in its file. Numbers rise without end; an epoch's seq counts from 1 where the epoch began, so
+that messages of an older epoch, saved from a damaged file, keep their ids and stand before the new ones.
+
+The file holds exactly the messages whose numbers are in :attr:`State.waiting`. What has a number, is not there and was
+never dropped, the hub has confirmed: so it is known of a damaged file which messages it should have held.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from duco_workbench.model import MessageId
+
+from .runs import Run, count, merged, runs_of, without
+
+MAX_RUNS = 500  # in one event, some 15 KB
+
+
+class Boot(msgspec.Struct):
+    """A boot in which time was not known.
+
+    ``base``: when it believed monotonic zero was; ``shift``: how wrong that was, None until time is found.
+    """
+
+    number: int
+    id: str
+    base: int
+    shift: int | None = None
+    source: str = ""
+
+
+class Drop(msgspec.Struct):
+    """Messages of one epoch that the hub will never get, for one reason.
+
+    Attributes:
+        runs: of their seqs; empty when nobody can say which, then ``text`` says what is known.
+        first, last: their device times (microseconds UTC), None when not known.
+    """
+
+    reason: str
+    epoch: int
+    runs: list[Run]
+    first: int | None = None
+    last: int | None = None
+    text: str = ""
+
+    def add(self, other: Drop) -> None:
+        self.runs = merged(self.runs, other.runs)
+        times = [at for at in (self.first, self.last, other.first, other.last) if at is not None]
+        self.first, self.last = (min(times), max(times)) if times else (None, None)
+        self.text = self.text or other.text
+
+    def as_events(self) -> Iterator[dict[str, Any]]:
+        """The ``data`` of ``drop`` events, several when there are very many runs."""
+        for at in range(0, max(len(self.runs), 1), MAX_RUNS):
+            runs = self.runs[at : at + MAX_RUNS]
+            data = {"reason": self.reason, "epoch": self.epoch, "runs": runs, "count": count(runs)}
+            data |= {"first": self.first, "last": self.last}
+            yield {**data, "text": self.text} if self.text else data
+
+
+class State(msgspec.Struct):
+    """Of one queue file.
+
+    Attributes:
+        epochs: each with the number before its first message, rising; the last is the one that messages are given now.
+        number: the highest given.
+        waiting: the numbers of the messages in the file.
+        acknowledged: messages of this epoch that the hub has confirmed.
+        newest: the latest device time that was believed (microseconds UTC).
+        drops: messages that were lost since this epoch began, by reason, with a number or without.
+        untold: what was dropped and is in no event yet.
+    """
+
+    chassis_id: str
+    epochs: list[tuple[int, int]]
+    number: int = 0
+    waiting: list[Run] = []
+    acknowledged: int = 0
+    newest: int = 0
+    drops: dict[str, int] = {}
+    untold: list[Drop] = []
+    boots: list[Boot] = []
+
+    @property
+    def epoch(self) -> int:
+        return self.epochs[-1][0]
+
+    @property
+    def before(self) -> int:
+        return self.epochs[-1][1]
+
+    @property
+    def seq(self) -> int:
+        return self.number - self.before
+
+    def id_of(self, number: int) -> MessageId:
+        epoch, before = next(known for known in reversed(self.epochs) if known[1] < number)
+        return MessageId(self.chassis_id, epoch, number - before)
+
+    def give(self, count: int) -> range:
+        """The next numbers, which wait from now on."""
+        numbers = range(self.number + 1, self.number + 1 + count)
+        if count:
+            self.waiting = merged(self.waiting, [(numbers[0], numbers[-1])])
+            self.number = numbers[-1]
+        return numbers
+
+    def confirm(self, numbers: Sequence[int]) -> None:
+        self.waiting = without(self.waiting, runs_of(numbers))
+        self.acknowledged += sum(number > self.before for number in numbers)
+
+    def drop(self, reason: str, numbers: Sequence[int], times: Sequence[int] = ()) -> None:
+        """They wait no more, and it is to be told."""
+        self.waiting = without(self.waiting, runs_of(numbers))
+        first, last = (min(times), max(times)) if times else (None, None)
+        for epoch, before in self.epochs:
+            seqs = [number - before for number in numbers if self.id_of(number).epoch == epoch]
+            if seqs:
+                self.tell(Drop(reason, epoch, runs_of(seqs), first, last))
+
+    def tell(self, drop: Drop) -> None:
+        """An event is to tell of it."""
+        self.drops = {**self.drops, drop.reason: self.drops.get(drop.reason, 0) + count(drop.runs)}
+        alike = [known for known in self.untold if (known.reason, known.epoch) == (drop.reason, drop.epoch)]
+        if alike:
+            alike[0].add(drop)
+        else:
+            self.untold.append(drop)
+
+    def boot(self, boot_id: str, base: int) -> Boot:
+        """The one that counts from there, noted when it is new."""
+        for boot in self.boots:
+            if (boot.id, boot.base, boot.shift) == (boot_id, base, None):
+                return boot
+        self.boots.append(Boot(max((boot.number for boot in self.boots), default=0) + 1, boot_id, base))
+        return self.boots[-1]
+
+    def shifts(self) -> dict[int, Boot]:
+        return {boot.number: boot for boot in self.boots}
+
+
+def to_row(state: State) -> tuple[str, int]:
+    """Its text and the checksum of that."""
+    text = msgspec.json.encode(state)
+    return text.decode(), zlib.crc32(text)
+
+
+def from_row(text: Any, checksum: Any) -> State | None:
+    """None when it is not what was written."""
+    if not isinstance(text, str) or zlib.crc32(text.encode()) != checksum:
+        return None
+    try:
+        return msgspec.json.decode(text, type=State)
+    except msgspec.MsgspecError:
+        return None
