@@ -33,7 +33,7 @@ from .drafts import Draft
 from .recovery import recover
 from .room import OLD, Limits, Old, to_go
 from .rows import COLUMNS, INSERT, NORMAL, REALTIME, RECORD, Row, redate, row_of, unpack
-from .runs import count
+from .runs import count, runs_of
 from .schema import VERSION, begin, migrate, read_state, write_state
 from .state import State
 from .storage import QueueCorrupt, QueueError, Storage
@@ -45,7 +45,6 @@ KEPT_ASIDE = 20  # messages the hub cannot take, kept for a person to look at
 MAYBE_SENT = 20  # the oldest of each lane when a file is opened: as many may have been in flight when the process ended
 DAY = 86_400 * SECOND
 
-_SUMMARY = "SELECT coalesce(batch, number), count(*), sum(size) FROM message GROUP BY 1"
 _LIVE, _BACKLOG = f"lane = {REALTIME}", f"lane <> {REALTIME}"
 _OLDEST = f"SELECT number FROM message WHERE {{lane}} ORDER BY number LIMIT {MAYBE_SENT}"
 
@@ -167,8 +166,8 @@ class Queue:
     def _open(self, now: int) -> None:
         with self._file.reading() as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
-        _, given = self._file.noted() or (0, 0)
-        if not version and given:
+        noted = self._file.noted()
+        if not version and (noted is None or noted[1]):
             raise QueueCorrupt("it is empty, and was not")
         if not version:
             state = State(self._chassis_id, [(self._file.begin_epoch(now), 0)])
@@ -187,15 +186,15 @@ class Queue:
                     f"{self._file.path} holds messages of {state.chassis_id!r}, not of {self._chassis_id!r}; "
                     "give queue.path another file"
                 )
-            batches = db.execute(_SUMMARY).fetchall()
+            messages = [Old(*row) for row in db.execute(f"{OLD} TRUE")]
             oldest = [row for lane in (_LIVE, _BACKLOG) for row in db.execute(_OLDEST.format(lane=lane)).fetchall()]
         noted = self._file.noted()
         if noted is None or noted > (state.epoch, state.number):
             raise QueueCorrupt("it may know less than was given: it was put back, or lost its end")
-        if sum(number for _, number, _ in batches) != count(state.waiting):
+        if runs_of(old.number for old in messages) != state.waiting:
             raise QueueCorrupt("messages are missing in it")
-        self._state, self._size = state, sum(size for *_, size in batches)
-        self._batches = Counter({batch: number for batch, number, _ in batches})
+        self._state, self._size = state, sum(old.size for old in messages)
+        self._batches = Counter(old.batch for old in messages)
         self._taken, self._maybe_sent = set(), {number for (number,) in oldest}
         self._file.note(state.epoch, state.number)
 
@@ -299,6 +298,8 @@ class Queue:
         return found
 
     def _next(self, lane: str, most: int, room: int) -> list[Waiting]:
+        if most <= 0:
+            return []
         waits = [boot.number for boot in self._state.boots if boot.shift is None]
         query = (
             f"SELECT {COLUMNS} FROM message WHERE {lane} AND number NOT IN ({_listed(self._taken)}) "
@@ -307,10 +308,11 @@ class Queue:
         found: list[Waiting] = []
         with self._file.reading() as db, contextlib.closing(db.execute(query)) as rows:
             for row in map(Row._make, rows):
+                waiting = self._waiting(row)
                 room -= row.size
                 if found and room < 0:
                     break
-                found.append(self._waiting(row))
+                found.append(waiting)
         return found
 
     def _waiting(self, row: Row) -> Waiting:
@@ -360,7 +362,7 @@ class Queue:
     def oldest(self) -> int | None:
         """Device time of the oldest message that waits (microseconds UTC)."""
         with self._file.reading() as db:
-            row = db.execute("SELECT ts FROM message ORDER BY number LIMIT 1").fetchone()
+            row = db.execute(f"SELECT ts FROM ({OLD} TRUE) ORDER BY number LIMIT 1").fetchone()
         return row and int(row[0])
 
     def count_drops(self, reason: str, number: int) -> None:
@@ -396,7 +398,7 @@ class Queue:
         with self._changing() as (db, state):
             end = now
             for boot in reversed([boot for boot in state.boots if boot.shift is None]):
-                span = "SELECT min(ts), max(ts) FROM message WHERE boot = ?"
+                span = f"SELECT min(ts), max(ts) FROM ({OLD} boot = ?)"
                 first, last = db.execute(span, (boot.number,)).fetchone()
                 boot.shift = base - boot.base if boot.id == self._boot else end - 1 - (last or 0)
                 boot.source = source if boot.id == self._boot else "none"

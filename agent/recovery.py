@@ -48,7 +48,7 @@ def _copy(file: Storage, damaged: Damaged) -> tuple[list[Run], list[tuple[int, i
     messages = damaged.messages()
     try:
         while chunk := list(itertools.islice(messages, CHUNK)):
-            rows = [row._replace(size=len(row.body)) for row, _ in chunk]
+            rows = [row for row, _ in chunk]
             if not file.has_room(sum(row.size for row in rows)):
                 return waiting, sorted(epochs), "; the disk has no room for more"
             with file.writing() as db:

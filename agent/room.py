@@ -30,11 +30,15 @@ class Old(NamedTuple):
     def dated(self, state: State) -> Old:
         if self.boot is None or self.ts is None:
             return self
-        shift = state.shifts()[self.boot].shift
-        return self._replace(ts=None if shift is None else self.ts + shift)
+        boot = state.shifts().get(self.boot)
+        return self._replace(ts=None if boot is None or boot.shift is None else self.ts + boot.shift)
 
 
-OLD = "SELECT number, size, ts, coalesce(batch, number), boot FROM message WHERE"
+# Of numbers only, whatever damage made of them: a body is checked before it is sent, these are not.
+OLD = (
+    "SELECT number, coalesce(length(body), 0) AS size, CAST(ts AS INTEGER) AS ts, "
+    "CAST(coalesce(batch, number) AS INTEGER) AS batch, boot FROM message WHERE"
+)
 
 
 def to_go(

@@ -34,7 +34,7 @@ INSERT = f"INSERT INTO message ({COLUMNS}) VALUES ({', '.join('?' * len(Row._fie
 
 
 def checksum(row: Row) -> int:
-    head = repr((row.number, row.lane, row.ts, row.msg_type, row.boot, row.batch))
+    head = repr((row.number, row.lane, row.size, row.ts, row.msg_type, row.boot, row.batch))
     return zlib.crc32(row.body, zlib.crc32(head.encode()))
 
 

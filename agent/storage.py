@@ -234,10 +234,12 @@ class Storage:
         return epoch
 
     def noted(self) -> tuple[int, int] | None:
-        """The epoch and the highest number given; None when there is no note, or it is not as it was written.
+        """The epoch and the highest number given, zeros when there is no note; None when it is not as it was written.
 
         A note of the file's first version has the epoch alone.
         """
+        if not self._noted.exists():
+            return 0, 0
         with contextlib.suppress(OSError, ValueError):
             text = self._noted.read_bytes()[: len(_note(0, 0))].decode("ascii")
             if text.isdigit():

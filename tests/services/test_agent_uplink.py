@@ -48,10 +48,10 @@ class Sender:
         self.keeper = Keeper(Queue(folder / "queue.db", device, "boot"), self.threads, self.clock, log)
         self.uplink = Uplink(self.config, self.keeper, self.clock, lambda name, payload: (200, {}), log)
 
-    async def put(self, count: int, size: int = 20) -> None:
+    async def put(self, count: int, size: int = 20, realtime: bool = False) -> None:
         body = wire.EventBody("test", "info", {"text": "x" * size})
         drafts = [Draft("vehicle_event", self.clock.now(), body) for _ in range(count)]
-        await self.keeper.put(drafts, self.keeper.stamp())
+        await self.keeper.put(drafts, self.keeper.stamp(realtime))
 
     async def sent(self) -> None:
         await eventually(lambda: self.keeper.counts.depth == 0, "everything confirmed")
@@ -124,6 +124,28 @@ async def test_everything_arrives_once_and_in_order(hub: HubThread, connect: Con
     assert message.system["content_encoding"] == "utf-8"
     assert message.properties["msgType"] == "vehicle_event"
     assert wire.decode(message.body).message_id == message.system["message_id"]
+
+
+async def test_realtime_messages_and_a_backlog_are_sent_side_by_side(hub: HubThread, connect: Connect) -> None:
+    async with connect() as sender:
+        await sender.put(400, size=20_000)
+        begun: list[int] = []  # how much of the backlog was there when each realtime message was stored
+        while sender.keeper.counts.acknowledged < 350:
+            begun.append(sum(seq <= 400 for seq in await asyncio.to_thread(arrived, hub, sender)))
+            await sender.put(1, realtime=True)
+            await eventually(lambda: live_of(hub, sender) == len(begun), "the realtime message")
+        await sender.sent()
+    seqs = arrived(hub, sender)
+    live = [seq for seq in seqs if seq > 400]
+    overtaken = [seqs.index(seq) - at - before for at, (seq, before) in enumerate(zip(live, begun, strict=True))]
+    assert len(live) > 5
+    assert live == sorted(live)
+    assert [seq for seq in seqs if seq <= 400] == list(range(1, 401)), "and the backlog in its order, whole"
+    assert max(overtaken) < 100, "of 400 that were before it"
+
+
+def live_of(hub: HubThread, sender: Sender) -> int:
+    return sum(seq > 400 for seq in arrived(hub, sender))
 
 
 async def test_the_hub_goes_away_under_messages_in_flight_and_comes_back(tmp_path: Path) -> None:
