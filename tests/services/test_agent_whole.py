@@ -203,7 +203,7 @@ async def test_the_twin_tells_what_the_agent_is_and_does(hub: HubThread, service
     found = reported(service, config)
     assert found["agent"]["state"] == "stopped"
     assert (found["queue"]["depth"], found["queue"]["seq"]) == (0, len(envelopes(hub, config)))
-    assert found["queue"]["acknowledged"] == found["queue"]["seq"]
+    assert found["queue"]["acknowledged"] == found["queue"]["seq"] == found["queue"]["first"] - 1
 
 
 async def test_a_key_that_is_turned_off_stores_everything_and_reads_no_bus(hub: HubThread, config: Config) -> None:

@@ -30,6 +30,8 @@ def test_the_shortest_file_and_what_holds_then(file: Path) -> None:
     config = loaded(file, HEAD)
     assert (config.machine.chassis_id, config.hub.connection_string) == ("TRUCK-1", CONNECTION)
     assert (config.upload.seal_s, config.upload.realtime_seal_s, config.upload.in_flight) == (10, 1, 8)
+    assert (config.queue.max_batches, config.queue.max_bytes, config.queue.max_age_days) == (10_000, 1 << 30, 400)
+    assert (config.upload.retry_first_s, config.upload.retry_last_s, config.upload.send_timeout_s) == (1, 60, 30)
     assert (config.bus, config.key.source, config.gnss.source) == ([], "always", "can")
 
 

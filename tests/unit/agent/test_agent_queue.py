@@ -264,8 +264,17 @@ def test_a_full_disk_keeps_what_is_there_and_takes_more_when_there_is_room(tmp_p
         q.put(events(3, size=40_000), NORMAL)
     assert caught.value.reason == "disk_full"
     assert seqs(q.take(9, 9)) == [1, 2, 3]
+    q.done([1, 2])
+    assert (q.counts.depth, q.counts.acknowledged) == (1, 2), "to forget needs no room"
     fill_disk(q, None)
     assert [i.seq for i in q.put(events(1, size=40_000), NORMAL).ids] == [4]
+
+
+def test_the_file_has_a_ceiling(tmp_path: Path) -> None:
+    q = queue(tmp_path, limits=Limits(bytes=10 << 20))
+    with q._file.reading() as db:
+        (pages,) = db.execute("PRAGMA max_page_count").fetchone()
+    assert 20 << 20 <= pages * storage.PAGE < 25 << 20
 
 
 def test_a_folder_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
