@@ -23,8 +23,8 @@ from duco_workbench.model import MessageId
 
 from .clock import AgentClock
 from .drafts import Draft
-from .queue import Counts, Put, Queue, Stamp, Waiting
-from .state import MAX_RUNS
+from .queue import Put, Queue, Stamp, Waiting
+from .state import MAX_RUNS, Counts
 from .storage import QueueCorrupt, QueueError
 
 T = TypeVar("T")

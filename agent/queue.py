@@ -21,7 +21,6 @@ import copy
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,9 +32,9 @@ from .drafts import Draft
 from .recovery import recover
 from .room import OLD, Limits, Old, to_go
 from .rows import COLUMNS, INSERT, NORMAL, REALTIME, RECORD, Row, redate, row_of, unpack
-from .runs import count, runs_of
+from .runs import runs_of
 from .schema import VERSION, begin, migrate, read_state, write_state
-from .state import State
+from .state import Counts, State
 from .storage import QueueCorrupt, QueueError, Storage
 
 MAX_BODY = 255 << 10  # bytes; the hub takes 256 KiB with the properties
@@ -74,21 +73,6 @@ class Stamp(NamedTuple):
     base: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the queue holds; ``seq``: highest minted, ``first``: lowest of this epoch that waits, ``seq + 1`` when none
-    does; ``acknowledged``: messages confirmed since ``epoch``."""
-
-    epoch: int = 0
-    seq: int = 0
-    first: int = 1
-    acknowledged: int = 0
-    depth: int = 0
-    size: int = 0
-    newest: int = 0
-    drops: dict[str, int] = field(default_factory=dict)
-
-
 class Queue:
     """``open``, then ``put``, ``take``, ``done`` … in any order, then ``close``.
 
@@ -110,18 +94,7 @@ class Queue:
 
     @property
     def counts(self) -> Counts:
-        state = self._state
-        first = next((max(a, state.before + 1) for a, b in state.waiting if b > state.before), state.number + 1)
-        return Counts(
-            epoch=state.epoch,
-            seq=state.seq,
-            first=first - state.before,
-            acknowledged=state.acknowledged,
-            depth=count(state.waiting),
-            size=self._size,
-            newest=state.newest,
-            drops=state.drops,
-        )
+        return self._state.counts(self._size)
 
     @property
     def is_open(self) -> bool:

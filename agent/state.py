@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -65,6 +66,21 @@ class Drop(msgspec.Struct):
             yield {**data, "text": self.text} if self.text else data
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the queue holds; ``seq``: highest minted, ``first``: lowest of this epoch that waits, ``seq + 1`` when none
+    does; ``acknowledged``: messages confirmed since ``epoch``."""
+
+    epoch: int = 0
+    seq: int = 0
+    first: int = 1
+    acknowledged: int = 0
+    depth: int = 0
+    size: int = 0
+    newest: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+
+
 class State(msgspec.Struct):
     """Of one queue file.
 
@@ -99,6 +115,20 @@ class State(msgspec.Struct):
     @property
     def seq(self) -> int:
         return self.number - self.before
+
+    def counts(self, size: int) -> Counts:
+        """``size``: bytes of what waits."""
+        first = next((max(a, self.before + 1) for a, b in self.waiting if b > self.before), self.number + 1)
+        return Counts(
+            epoch=self.epoch,
+            seq=self.seq,
+            first=first - self.before,
+            acknowledged=self.acknowledged,
+            depth=count(self.waiting),
+            size=size,
+            newest=self.newest,
+            drops=self.drops,
+        )
 
     def id_of(self, number: int) -> MessageId:
         epoch, before = next(known for known in reversed(self.epochs) if known[1] < number)
