@@ -101,7 +101,7 @@ def check(path: Path, messages: list[Stored]) -> None:
     queue.close()
     drops = drops_in(bodies.values())
     dropped = [seq for drop in drops for first, last in drop["runs"] for seq in range(first, last + 1)]
-    assert len(dropped) == sum(drop["count"] for drop in drops) > BATCHES
+    assert len(dropped) == sum(drop["count"] for drop in drops) > 0
     assert {MessageId.parse(message_id).epoch for message_id in bodies} == {counts.epoch}
     missing = set(range(1, counts.seq + 1)) - {MessageId.parse(message_id).seq for message_id in bodies}
     assert sorted(dropped) == sorted(missing), "what is neither at the hub nor waits was dropped, and told once"
