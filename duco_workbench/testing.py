@@ -51,18 +51,28 @@ def free_settings(data: Path) -> Settings:
 
 @contextmanager
 def running_stack(
-    data: Path, fleet: Fleet | None = None, say: Callable[[str], None] = lambda line: None, **changes: str
+    data: Path,
+    fleet: Fleet | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    through: Callable[[Settings], Settings] = lambda settings: settings,
+    **changes: str,
 ) -> Iterator[Settings]:
-    """The whole embedded stack, page included; drained and stopped on exit. ``changes``: other settings."""
+    """The whole embedded stack, page included; drained and stopped on exit.
+
+    ``through``: gives the settings its processes are told, with the addresses of proxies for those of servers.
+    ``changes``: other settings.
+    """
     from .local import stack
     from .local.fleet import Fleet
+    from .local.supervision import Supervisor
 
     settings = free_settings(data).model_copy(update=changes)
-    supervisor = stack.up(settings, fleet or Fleet(machines=0), lab=False, say=say)
+    supervisor = Supervisor(data)
     try:
+        stack.up(settings, fleet or Fleet(machines=0), lab=False, say=say, told=through(settings))
         yield settings
     finally:
-        if supervisor.is_running():  # a test may have stopped it
+        if supervisor.is_running():  # it may not have come up, and a test may have stopped it
             supervisor.shut_down()
 
 

@@ -69,8 +69,12 @@ def with_hub(settings: Settings) -> Settings:
     return settings.model_copy(update={"hub": hub.hub, "hub_events": hub.hub_events, "hub_ca": str(hub.ca)})
 
 
-def up(settings: Settings, fleet: Fleet, lab: bool, say: Callable[[str], None]) -> Supervisor:
+def up(
+    settings: Settings, fleet: Fleet, lab: bool, say: Callable[[str], None], told: Settings | None = None
+) -> Supervisor:
     """Start what is not running, in order; returns when the page has its past to draw.
+
+    ``told``: what the processes find in their environment, where something stands between them and the servers.
 
     Raises: ConfigError (a port in use, an address that is not loopback), ServiceError (a part that does not get ready).
     """
@@ -81,7 +85,7 @@ def up(settings: Settings, fleet: Fleet, lab: bool, say: Callable[[str], None]) 
     if is_first:
         _check_ports(parts, settings.hub_address)
         asyncio.run(_check_log(settings.log))
-        supervisor.launch(parts, _environment(settings))
+        supervisor.launch(parts, _environment(told or settings))
         (settings.data / "stack.json").write_bytes(msgspec.json.encode(_addresses(settings)))
     known = supervisor.states()
     servers, services = _split([part for part in parts if part.name in known and (is_first or not part.ends)])

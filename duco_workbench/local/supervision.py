@@ -106,6 +106,10 @@ class Supervisor:
             if states[program.name]["statename"] not in ("RUNNING", "STARTING", "BACKOFF"):
                 self._call("supervisor.startProcess", program.name, False)
 
+    def stop(self, name: str) -> None:
+        """Drain one program and leave it stopped; returns when it has ended."""
+        self._call("supervisor.stopProcess", name)
+
     def wait_for(self, program: Program, seconds: float = 90) -> None:
         """Raises: ServiceError with where to read why it is not ready."""
         log = self.data / "logs" / f"{program.name}.log"

@@ -1,0 +1,87 @@
+"""The judgement after everything has drained: is each message that any agent minted there, once, and in order?"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from faults.plant import Plant
+
+from duco_workbench import health
+from duco_workbench.errors import DucoError
+from duco_workbench.sinks.clickhouse import connect, reported
+
+DRAINED_S = 120.0
+MUST = {"lost": 0, "in_flight": 0, "duplicates": 0, "dead_letters": {}, "unstored": 0, "disordered": 0}
+
+# By the hub's own numbering, which is the order the machine's messages were taken in; realtime messages pass others.
+_DISORDERED = """
+SELECT toInt64(countIf(seq < before)) FROM (
+    SELECT
+        toUInt64OrZero(splitByChar(':', message_id)[-1]) AS seq,
+        lagInFrame(seq, 1, 0) OVER (
+            PARTITION BY chassis_id, splitByChar(':', message_id)[-2], JSONExtractBool(body, 'realtime')
+            ORDER BY hub_sequence ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
+        ) AS before
+    FROM raw_messages WHERE hub_sequence > 0
+)
+"""
+_STORED = """
+SELECT toInt64(uniqExact(message_id)) FROM raw_data_cache_store
+WHERE chassis_id = {machine:String} AND startsWith(message_id, {prefix:String})
+"""
+
+
+def judge(plant: Plant) -> dict[str, Any]:
+    """Stop the machines, wait until nothing is on its way, and count. ``drain_s``: how long that took.
+
+    The keys of :data:`MUST` say what was wrong; ``messages``: how many were minted.
+    """
+    plant.stop("machines")
+    begun = time.monotonic()
+    found = _status(plant)
+    while time.monotonic() - begun < DRAINED_S and not _is_drained(found):
+        time.sleep(0.5)
+        found = _status(plant)
+    took = round(time.monotonic() - begun, 1)
+    minted, unstored = _by_number(plant, found)
+    counts = {name: found.get(name) for name in ("lost", "in_flight", "duplicates", "dead_letters")}
+    return {**counts, "unstored": unstored, "disordered": _ask(plant, _DISORDERED), "messages": minted, "drain_s": took}
+
+
+def faults_of(verdict: dict[str, Any]) -> dict[str, Any]:
+    """What of the verdict is not as it must be."""
+    return {name: verdict[name] for name, wanted in MUST.items() if verdict[name] != wanted}
+
+
+def _status(plant: Plant) -> dict[str, Any]:
+    try:
+        return health.read(plant.settings)
+    except DucoError:
+        return {}
+
+
+def _is_drained(found: dict[str, Any]) -> bool:
+    return found.get("in_flight") == 0 and bool(found["lag"]) and not any(found["lag"].values())
+
+
+def _by_number(plant: Plant, found: dict[str, Any]) -> tuple[int, int]:
+    """(minted, missing): of each agent's epoch the numbers 1 … high-water mark, against what the archive has of them.
+
+    Stricter than ``lost``, which begins at an epoch's first stored message.
+    """
+    marks = [mark for hop in found["hops"] if hop["name"] == "sent" for mark in hop["machines"]]
+    missing = 0
+    for mark in marks:
+        prefix = f"{mark['chassis_id']}:{mark['epoch']}:"
+        missing += mark["seq"] - _ask(plant, _STORED, machine=mark["chassis_id"], prefix=prefix)
+    return sum(mark["seq"] for mark in marks), missing
+
+
+def _ask(plant: Plant, sql: str, **parameters: Any) -> int:
+    with reported(plant.settings.store_url):
+        client = connect(plant.settings.store_url)
+        try:
+            return int(client.query(sql, parameters=parameters).result_rows[0][0])
+        finally:
+            client.close()
