@@ -21,7 +21,8 @@ from ..topics import Topic
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-LEASE_MS = 6_000  # a killed reader's successor waits at most this long
+LEASE_MS = 6_000  # a killed reader's successor waits at most this long …
+LEASE_ASK_S = 0.1  # … and asks this often, for its own start has used up most of that
 POLL_MS = 250  # an idle reader gives an empty delivery this often
 COUNT = 64  # entries of one partition in the first delivery; then as many as make some
 BYTES = 16 << 20  # of bodies in a delivery: large enough to insert well, small enough to hold several
@@ -63,13 +64,14 @@ class RedisSource(Generic[T]):
         self._keeper = asyncio.create_task(self._keep_lease())
 
     async def _take_lease(self) -> None:
-        if not await self._redis.set(self._lease, self._token, nx=True, px=LEASE_MS):
-            await asyncio.sleep(LEASE_MS / 1000 + 0.5)  # long enough for a killed reader's lease to lapse
-            if not await self._redis.set(self._lease, self._token, nx=True, px=LEASE_MS):
+        lapsed = time.monotonic() + LEASE_MS / 1000 + 0.5  # by then a killed reader's lease has
+        while not await self._redis.set(self._lease, self._token, nx=True, px=LEASE_MS):
+            if time.monotonic() > lapsed:
                 raise ServiceError(
                     f"another reader of {self._topic.name} is running as group {self._group!r}; "
                     "on Redis Streams a group has one reader: stop the other, or run Kafka for more"
                 )
+            await asyncio.sleep(LEASE_ASK_S)
 
     async def _keep_lease(self) -> None:
         while True:
