@@ -282,6 +282,17 @@ def test_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path) -> None:
     assert len(kept) == len(set(kept))
 
 
+def test_what_the_disk_has_no_room_for_is_refused_and_taken_later(store: StoreProcess) -> None:
+    c, name = client(store, database="duco"), table(store, "no_room")
+    c.command(f"ALTER TABLE {name} MODIFY SETTING min_free_disk_bytes_to_perform_insert = 1000000000000000")
+    with pytest.raises(DatabaseError, match="NOT_ENOUGH_SPACE"):
+        c.insert(name, [[1, "b", T]], column_names=["a", "b", "t"])
+    assert c.command(f"SELECT count() FROM {name}") == 0
+    c.command(f"ALTER TABLE {name} RESET SETTING min_free_disk_bytes_to_perform_insert")
+    c.insert(name, [[1, "b", T]], column_names=["a", "b", "t"])
+    assert c.command(f"SELECT count() FROM {name}") == 1
+
+
 def test_a_second_store_on_the_folder_or_port_says_so_in_one_sentence(store: StoreProcess, tmp_path: Path) -> None:
     def start(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "duco_workbench.local.store", str(folder), "--port", str(port)]

@@ -16,7 +16,8 @@ from ...errors import ConfigError
 from .errors import EngineError
 from .requests import Request
 
-# Sized for a laptop that runs other things too. An acknowledged insert is on the disk, not in the page cache.
+# Sized for a laptop that runs other things too. An acknowledged insert is on the disk, not in the page cache; a disk
+# that is nearly full takes none, for the engine does not notice when it is only half through a part.
 _CONFIG = """<clickhouse>
     <max_server_memory_usage_to_ram_ratio>0.4</max_server_memory_usage_to_ram_ratio>
     <mark_cache_size>67108864</mark_cache_size>
@@ -30,6 +31,7 @@ _CONFIG = """<clickhouse>
     <merge_tree>
         <fsync_after_insert>1</fsync_after_insert>
         <fsync_part_directory>1</fsync_part_directory>
+        <min_free_disk_bytes_to_perform_insert>67108864</min_free_disk_bytes_to_perform_insert>
     </merge_tree>
 </clickhouse>
 """

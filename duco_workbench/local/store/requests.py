@@ -25,9 +25,9 @@ _NAME = rb"(?:" + _QUOTED + rb"|[\w$]++)"
 _COLUMNS = rb"\((?:[^()`\"]|" + _QUOTED + rb")*+\)"
 _INSERT = re.compile(
     rb"%(space)bINSERT\s+INTO\s+(?:TABLE\s+)?%(name)b(?:%(space)b\.%(space)b%(name)b)?+%(space)b(?:%(columns)b)?+%(space)b"
-    rb"(?:SETTINGS\s[^;]{0,2000}?\s)?"
+    rb"(?P<settings>SETTINGS\s[^;]{0,2000}?\s)?"
     # One line end belongs to the statement; what follows is data, and binary data may begin with what looks like space.
-    rb"FORMAT\s+(?P<format>\w+)(?P<gap>[ \t]*\r?\n|[ \t]+|\Z)"
+    rb"(?P<word>FORMAT)\s+(?P<format>\w+)(?P<gap>[ \t]*\r?\n|[ \t]+|\Z)"
     % {b"space": _SPACE, b"name": _NAME, b"columns": _COLUMNS},
     re.IGNORECASE | re.DOTALL,
 )
@@ -37,11 +37,12 @@ _FORMAT = re.compile(rb"\bFORMAT\s+(\w+)(?:\s+SETTINGS\s[^;]*)?\s*;?\s*\Z", re.I
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """``INSERT INTO … FORMAT x`` and the bytes that come with it."""
+    """``INSERT INTO … SETTINGS … FORMAT x`` and the bytes that come with it."""
 
-    statement: str
+    statement: str  # up to the names of the columns
     format: str
     data: bytes
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,9 @@ def _statement(query: bytes, data: bytes, default_format: str) -> Insert | Query
 
 def _insert(found: re.Match[bytes], query: bytes, data: bytes) -> Insert:
     whole, inline = (query, data) if query else (data, b"")
-    statement = _decode(whole[: found.start("format")])
-    return Insert(
-        re.sub(r"\bFORMAT\s+\Z", "", statement, flags=re.I), found["format"].decode(), whole[found.end() :] + inline
-    )
+    end = found.start("settings" if found["settings"] else "word")
+    data = whole[found.end() :] + inline
+    return Insert(_decode(whole[:end]), found["format"].decode(), data, _decode(found["settings"] or b""))
 
 
 def _decode(text: bytes) -> str:

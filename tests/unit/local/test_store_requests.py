@@ -24,15 +24,16 @@ def test_binary_data_keeps_its_first_bytes(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "settings"),
     [
-        b"INSERT INTO t ",
-        b"insert into TABLE `my db`.`t(1` (`a)b`, c) ",
-        b'/* why */ -- how\n INSERT INTO d."t" (a,\n b) SETTINGS async_insert = 0 ',
+        (b"INSERT INTO t ", b""),
+        (b"insert into TABLE `my db`.`t(1` (`a)b`, c) ", b""),
+        (b'/* why */ -- how\n INSERT INTO d."t" (a,\n b) ', b"SETTINGS async_insert = 0 "),
     ],
 )
-def test_inserts_are_split_where_the_data_begins(statement: bytes) -> None:
-    assert body(statement + b"FORMAT CSV\n1,2") == Insert(statement.decode(), "CSV", b"1,2")
+def test_inserts_are_split_where_the_data_begins(statement: bytes, settings: bytes) -> None:
+    found = body(statement + settings + b"FORMAT CSV\n1,2")
+    assert found == Insert(statement.decode(), "CSV", b"1,2", settings.decode())
 
 
 def test_data_beside_a_statement_in_the_url() -> None:
