@@ -35,12 +35,17 @@ LOOK_S = 2.0  # between two commands to stream
 
 @dataclass
 class Plant:
-    """A running stack. ``links``: the proxies in front of its servers, by the server's name."""
+    """A running stack. ``links``: the proxies in front of its servers, by the server's name.
+
+    machines: whom somebody looks at, so that they send each second.
+    sent: how many messages 1, 2, 3 … were sent past any agent, by the beginning of their ids.
+    """
 
     settings: Settings
-    machines: Sequence[str]
+    machines: list[str]
     log: str
     links: dict[str, Proxy] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -110,7 +115,7 @@ def _viewer(plant: Plant) -> Iterator[None]:
     def look() -> None:
         catalog = plant.catalog
         while not end.wait(LOOK_S):
-            for machine in plant.machines:
+            for machine in list(plant.machines):
                 with contextlib.suppress(DucoError, httpx.HTTPError):  # offline just now
                     catalog.set_realtime(machine, True, "faults")
 

@@ -6,7 +6,9 @@ python tests/faults/run.py --seed 1 --minutes 30 --kills 100 --log redis
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from faults import kills, plant, verdict, watch
+from faults import kills, outages, plant, verdict, watch
 
 
 def kill_matrix(seed: int, minutes: float, count: int, log: str, machines: int, data: Path) -> dict[str, Any]:
@@ -41,22 +43,55 @@ def kill_matrix(seed: int, minutes: float, count: int, log: str, machines: int, 
         }
 
 
+def outage_matrix(names: list[str], share: float, log: str, machines: int, data: Path) -> list[dict[str, Any]]:
+    """Each on a plant they share; ``share`` of the seconds the table gives."""
+    chosen = [outage for outage in outages.OUTAGES if not names or outage.name in names]
+    uses = {use for outage in chosen for use in outage.uses}
+    with contextlib.ExitStack() as stack:
+        if "disk" in uses:
+            stack.enter_context(outages.small_disk(data / "store"))
+        running = stack.enter_context(plant.running(data, machines, log, sorted(uses - {"disk"})))
+        looking = stack.enter_context(watch.Watch(running))
+        found = []
+        for outage in chosen:
+            print(f"{outage.name}, {outage.seconds * share:g} s …", flush=True)
+            facts = outages.run(running, looking, outage, outage.seconds * share)
+            print(f"  {facts}", flush=True)
+            found.append(facts)
+        return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=30, help="of the kill matrix")
+    parser.add_argument("--kills", type=int, default=100, help="0 for none")
+    parser.add_argument("--outage", action="append", default=[], metavar="NAME", help="this one; repeat for more")
+    parser.add_argument("--share", type=float, default=1.0, help="of the seconds each outage lasts; 0 for none")
     parser.add_argument("--log", choices=plant.LOGS, default="redis")
     parser.add_argument("--machines", type=int, default=3)
     parser.add_argument("--json", type=Path, help="where to write the report")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the plant is stopped, too
+    report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="duco-faults-", ignore_cleanup_errors=True) as folder:
-        arguments = (options.seed, options.minutes, options.kills, options.log, options.machines)
-        report = kill_matrix(*arguments, data=Path(folder))
+        if options.share:
+            arguments = (options.outage, options.share, options.log, options.machines)
+            report["outages"] = outage_matrix(*arguments, data=Path(folder) / "outages")
+        if options.kills:
+            arguments = (options.seed, options.minutes, options.kills, options.log, options.machines)
+            report["kills"] = kill_matrix(*arguments, data=Path(folder) / "kills")
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
-    print(json.dumps({name: report[name] for name in ("verdict", "peak_mb", "late", "wrong")}, indent=1))
-    sys.exit(1 if report["wrong"] else 0)
+    sys.exit(1 if _wrong(report) else 0)
+
+
+def _wrong(report: dict[str, Any]) -> bool:
+    """Say what was not as it must be."""
+    done = [*report.get("outages", ()), *([{"name": "kills", **report["kills"]}] if "kills" in report else [])]
+    for one in done:
+        print(f"{one['name']:28} {one['wrong'] or 'as it must be'}   {one['verdict']}")
+    return any(one["wrong"] for one in done)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,6 @@ SELECT toInt64(countIf(seq < before)) FROM (
     FROM raw_messages WHERE hub_sequence > 0
 )
 """
-_STORED = """
-SELECT toInt64(uniqExact(message_id)) FROM raw_data_cache_store
-WHERE chassis_id = {machine:String} AND startsWith(message_id, {prefix:String})
-"""
 
 
 def judge(plant: Plant) -> dict[str, Any]:
@@ -74,14 +70,36 @@ def _by_number(plant: Plant, found: dict[str, Any]) -> tuple[int, int]:
     missing = 0
     for mark in marks:
         prefix = f"{mark['chassis_id']}:{mark['epoch']}:"
-        missing += mark["seq"] - _ask(plant, _STORED, machine=mark["chassis_id"], prefix=prefix)
-    return sum(mark["seq"] for mark in marks), missing
+        missing += mark["seq"] - count(plant, f"startsWith(message_id, '{prefix}')")
+    for prefix, sent in plant.sent.items():
+        missing += sent - count(plant, f"startsWith(message_id, '{prefix}')")
+    return sum(mark["seq"] for mark in marks) + sum(plant.sent.values()), missing
 
 
-def _ask(plant: Plant, sql: str, **parameters: Any) -> int:
+def count(plant: Plant, condition: str) -> int:
+    """Different messages in the archive; -1 while the store does not answer."""
+    try:
+        return _ask(plant, f"SELECT toInt64(uniqExact(message_id)) FROM raw_data_cache_store WHERE {condition}")
+    except DucoError:
+        return -1
+
+
+def written_twice(plant: Plant) -> int:
+    """Rows of the archive beyond one a message; as long as merges are stopped, none goes unseen."""
+    return _ask(plant, "SELECT toInt64(count() - uniqExact(message_id)) FROM raw_data_cache_store")
+
+
+def command(plant: Plant, sql: str) -> None:
+    with reported(plant.settings.store_url):
+        client = connect(plant.settings.store_url)
+        client.command(sql)
+        client.close()
+
+
+def _ask(plant: Plant, sql: str) -> int:
     with reported(plant.settings.store_url):
         client = connect(plant.settings.store_url)
         try:
-            return int(client.query(sql, parameters=parameters).result_rows[0][0])
+            return int(client.query(sql).result_rows[0][0])
         finally:
             client.close()

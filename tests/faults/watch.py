@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,9 +49,9 @@ class Newest:
 class Ages:
     """How old each message is when it comes out of the live server: (monotonic, seconds)."""
 
-    def __init__(self, live_url: str) -> None:
+    def __init__(self, live_url: str, machines: Sequence[str]) -> None:
         self.seen: list[tuple[float, float]] = []
-        self._url, self._end = live_url, threading.Event()
+        self._url, self._machines, self._end = live_url, machines, threading.Event()
         self._thread = threading.Thread(target=self._run, name="ages", daemon=True)
 
     def start(self) -> None:
@@ -68,8 +69,11 @@ class Ages:
                 while not self._end.is_set():
                     message = channel.get_message(timeout=0.5)
                     if message and message["type"] == "pmessage":
-                        age = time.time() - msgspec.json.decode(message["data"])["ts"] / 1e6
-                        self.seen.append((time.monotonic(), age))
+                        self._note(msgspec.json.decode(message["data"]))
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if message["chassisId"] in self._machines:
+            self.seen.append((time.monotonic(), time.time() - message["ts"] / 1e6))
 
     def p99(self, since: float, until: float = float("inf")) -> float | None:
         """Seconds, of what came between two moments; None when nothing did."""
@@ -83,27 +87,40 @@ class Watch:
 
     plant: Plant
     memory: list[tuple[float, str, int, int]] = field(default_factory=list)  # monotonic, part, pid, RSS in bytes
+    behind: list[tuple[float, float]] = field(default_factory=list)  # monotonic, seconds history is behind
 
     def __post_init__(self) -> None:
-        self.ages, self.newest = Ages(self.plant.settings.live_url), Newest(self.plant.settings.store_url)
+        settings = self.plant.settings
+        self.ages = Ages(settings.live_url, tuple(self.plant.machines))
+        self.newest, self._history = Newest(settings.store_url), Newest(settings.store_url)  # a thread each
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        looks = (self._look_at_memory, self._look_at_history)
+        self._threads = [threading.Thread(target=self._run, args=(look,), daemon=True) for look in looks]
 
     def __enter__(self) -> Watch:
         self.ages.start()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._end.set()
-        self._thread.join(10)
+        for thread in self._threads:
+            thread.join(10)
         self.ages.stop()
 
-    def _run(self) -> None:
+    def _run(self, look: Callable[[], None]) -> None:
         while not self._end.wait(EVERY_S):
             with suppress(DucoError):
-                states = self.plant.supervisor.states()
-                self.memory += [sample for part in SERVICES if (sample := _sample(part, states[part]["pid"]))]
+                look()
+
+    def _look_at_memory(self) -> None:
+        states = self.plant.supervisor.states()
+        self.memory += [sample for part in SERVICES if (sample := _sample(part, states[part]["pid"]))]
+
+    def _look_at_history(self) -> None:
+        if found := self._history():
+            self.behind.append((time.monotonic(), (now() - max(found.values())) / 1e6))
 
     def growth(self, since: float, until: float = float("inf")) -> dict[str, float]:
         """MB by which each part rose above what it had at ``since``; of processes that ran then and still do."""
@@ -121,6 +138,10 @@ class Watch:
             if at >= since:
                 peaks[part] = max(peaks.get(part, 0.0), round(rss / 1e6, 1))
         return peaks
+
+    def oldest(self, since: float, until: float) -> float:
+        """Seconds the newest sample of all was old at most, as long as the store could be asked."""
+        return max((behind for at, behind in self.behind if since <= at <= until), default=0.0)
 
     def has_row_after(self, moment: int) -> bool:
         """Whether a sample the machine took after ``moment`` (µs UTC) can be queried."""
