@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up down status kafka test lint unit services browser notebooks bench bench-decode chromium java lock clean
+.PHONY: up down status kafka test lint unit services browser notebooks faults bench bench-decode chromium java lock clean
 
 up: $(VENV)/workbench                 ## the embedded stack: make up ARGS="--detach --machines 5"
 	@$(BIN)/duco up $(ARGS)
@@ -29,6 +29,10 @@ unit services browser: $(VENV)/test $(VENV)/dbcs $(VENV)/kafka   ## one part of 
 
 notebooks: $(VENV)/test
 	$(BIN)/python -m pytest tests/notebooks $(ARGS)
+
+faults: $(VENV)/test                  ## outages, and kills by seed: make faults SEEDS="1 2 3" FAULTS="--minutes 30 --kills 100"
+	$(BIN)/python tests/faults/run.py --seed $(SEEDS) $(FAULTS)
+SEEDS := 1
 
 bench: bench-decode                   ## ratios against peers, in one run
 	$(BIN)/python tests/bench/bench_logs.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +31,12 @@ class Seen:
     restart_s: float | None
     first_row_s: float | None
     is_late: bool
+    load: float  # of this computer over the last minute, in processes that want a core
 
     def __str__(self) -> str:
         restart, row = (f"{s:5.1f} s" if s is not None else "   –   " for s in (self.restart_s, self.first_row_s))
-        return f"{self.at:7.1f} s  kill {self.part:12} restarted {restart}  row {row}{'  LATE' if self.is_late else ''}"
+        late = "  LATE" if self.is_late else ""
+        return f"{self.at:7.1f} s  kill {self.part:12} restarted {restart}  row {row}  load {self.load:4.1f}{late}"
 
 
 def schedule(seed: int, parts: Sequence[str], count: int, seconds: float) -> list[Kill]:
@@ -63,4 +66,4 @@ def _kill(plant: Plant, watch: Watch, kill: Kill, deadline: float) -> Seen:
     moment, left = now(), deadline - time.monotonic()
     row = wait_for(lambda: watch.has_row_after(moment), left)
     waited = row if row is not None else max(left, 0.0)
-    return Seen(kill.at, kill.part, restart, row, restart is None or waited > FIRST_ROW_S)
+    return Seen(kill.at, kill.part, restart, row, restart is None or waited > FIRST_ROW_S, os.getloadavg()[0])

@@ -159,7 +159,7 @@ def clean_stop(facts: Facts) -> list[str]:
 
 def backlog(facts: Facts) -> list[str]:
     hurt = max(P99_S, 2 * (facts["p99_before"] or 0))
-    wrong = [f"{facts['rate']} times the live rate"] if facts["rate"] < 2 else []
+    wrong = drained()(facts) + ([f"{facts['rate']} times the live rate"] if facts["rate"] < 2 else [])
     return wrong + ([f"live p99 {facts['p99']:.1f} s"] if (facts["p99"] or 0) > hurt else [])
 
 
@@ -208,6 +208,7 @@ def run(plant: Plant, watch: Watch, outage: Outage, seconds: float) -> Facts:
     time.sleep(SETTLE_S)
     facts = {
         "name": outage.name,
+        "load": os.getloadavg()[0],
         "seconds": seconds,
         **facts,
         "drain_s": drain and round(drain, 1),

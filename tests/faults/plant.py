@@ -69,7 +69,8 @@ class Plant:
 
     def stop(self, part: str) -> int:
         """SIGTERM, and leave it stopped; its exit code."""
-        self.supervisor.stop(part)
+        if self.pid(part):
+            self.supervisor.stop(part)
         return int(self.supervisor.states()[part]["exitstatus"])
 
     def start(self, part: str) -> None:

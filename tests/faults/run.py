@@ -1,6 +1,6 @@
 """Faults on a stack of its own, as a table and a JSON report.
 
-python tests/faults/run.py --seed 1 --minutes 30 --kills 100 --log redis
+python tests/faults/run.py --seed 1 2 3 --minutes 30 --kills 100 --log redis
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def kill_matrix(seed: int, minutes: float, count: int, log: str, machines: int, 
         judged = verdict.judge(stack)
         late = [kill for kill in seen if kill["is_late"]]
         return {
+            "name": f"{count} kills, seed {seed}",
             "seed": seed,
             "log": log,
             "seconds": lasted,
@@ -63,7 +64,7 @@ def outage_matrix(names: list[str], share: float, log: str, machines: int, data:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="of the kill matrix, one run each")
     parser.add_argument("--minutes", type=float, default=30, help="of the kill matrix")
     parser.add_argument("--kills", type=int, default=100, help="0 for none")
     parser.add_argument("--outage", action="append", default=[], metavar="NAME", help="this one; repeat for more")
@@ -78,9 +79,9 @@ def main() -> None:
         if options.share:
             arguments = (options.outage, options.share, options.log, options.machines)
             report["outages"] = outage_matrix(*arguments, data=Path(folder) / "outages")
-        if options.kills:
-            arguments = (options.seed, options.minutes, options.kills, options.log, options.machines)
-            report["kills"] = kill_matrix(*arguments, data=Path(folder) / "kills")
+        for seed in options.seed if options.kills else ():
+            arguments = (seed, options.minutes, options.kills, options.log, options.machines)
+            report.setdefault("kills", []).append(kill_matrix(*arguments, data=Path(folder) / f"kills-{seed}"))
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
     sys.exit(1 if _wrong(report) else 0)
@@ -88,7 +89,7 @@ def main() -> None:
 
 def _wrong(report: dict[str, Any]) -> bool:
     """Say what was not as it must be."""
-    done = [*report.get("outages", ()), *([{"name": "kills", **report["kills"]}] if "kills" in report else [])]
+    done = [*report.get("outages", ()), *report.get("kills", ())]
     for one in done:
         print(f"{one['name']:28} {one['wrong'] or 'as it must be'}   {one['verdict']}")
     return any(one["wrong"] for one in done)

@@ -193,6 +193,12 @@ def test_a_changed_factor_is_on_new_rows_with_a_new_revision_and_no_restart(stac
     CatalogClient(stack.meta_url).patch_signal("demo", "powertrain", "AMB.AmbientAirTemp", offset=727.0)
     eventually(lambda: store.query(sql).result_rows[-1][0] > old)
     assert store.query(sql).result_rows[-1][1] > cold + 900
+    mixed = """SELECT intDiv(toUnixTimestamp64Micro(ts), 10000000) AS envelope, groupUniqArray(logic_version)
+               FROM ce_technology FINAL
+               WHERE chassis_id = 'demo-01' AND ts > now64() - INTERVAL 3 MINUTE
+                     AND match(signal, '^(AMB|EEC1|CCVS1?)[.]')
+               GROUP BY envelope HAVING uniqExact(logic_version) > 1 OR min(logic_version) = 0"""
+    assert store.query(mixed).result_rows == []  # an envelope has ten seconds of frames, and one revision for all
 
 
 def bad_records() -> dict[str, Record]:

@@ -1,0 +1,41 @@
+"""A slice of the fault matrix for every run of the tests; `make faults` runs all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from faults import kills, outages, plant, verdict, watch
+
+SEED = 7
+SECONDS = 35.0  # one kill of each part, some 5 s apart
+
+
+def test_a_schedule_is_its_seed_and_takes_every_part_in_turn() -> None:
+    parts = ("hub", "log", "store")
+    drawn = kills.schedule(3, parts, 9, 90)
+    assert drawn == kills.schedule(3, parts, 9, 90) != kills.schedule(4, parts, 9, 90)
+    assert [sorted(kill.part for kill in drawn[i : i + 3]) for i in (0, 3, 6)] == [sorted(parts)] * 3
+    assert all(10 * i <= kill.at < 10 * i + 10 for i, kill in enumerate(drawn))
+
+
+def test_kills_of_every_part_and_a_cut_link_lose_double_and_disorder_nothing(tmp_path: Path) -> None:
+    with plant.running(tmp_path, machines=2, links=["store"]) as stack, watch.Watch(stack) as looking:
+        assert plant.wait_for(looking.is_current, 30) is not None, "nothing flows"
+        drawn = kills.schedule(SEED, stack.parts, len(stack.parts), SECONDS)
+        seen = list(kills.run(stack, looking, drawn))
+        assert [kill for kill in seen if kill["restart_s"] is None] == []
+        cut = next(outage for outage in outages.OUTAGES if outage.name == "store link cut")
+        cut.do(stack, looking, 3)
+        assert plant.wait_for(looking.is_current, 60) is not None, "it does not go on"
+        found = verdict.judge(stack)
+        assert verdict.faults_of(found) == {}
+        assert found["messages"] > 50
+        verdict.command(stack, "DELETE FROM duco.raw_data_cache_store WHERE endsWith(message_id, ':3')")
+        assert verdict.faults_of(verdict.judge(stack)) == {"lost": 2, "unstored": 2}, "a loss goes unseen"
+
+
+@pytest.mark.parametrize("wrong", verdict.MUST)
+def test_a_verdict_says_what_is_not_as_it_must_be(wrong: str) -> None:
+    assert verdict.faults_of(verdict.MUST) == {}
+    assert set(verdict.faults_of({**verdict.MUST, wrong: 1})) == {wrong}
