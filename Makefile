@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up down status kafka test lint unit services browser notebooks faults bench bench-decode chromium java lock clean
+.PHONY: up down status kafka test lint unit services browser notebooks faults bench bench-decode bench-flow chromium java lock clean
 
 up: $(VENV)/workbench                 ## the embedded stack: make up ARGS="--detach --machines 5"
 	@$(BIN)/duco up $(ARGS)
@@ -34,13 +34,16 @@ faults: $(VENV)/test                  ## outages, and kills by seed: make faults
 	$(BIN)/python tests/faults/run.py --seed $(SEEDS) $(FAULTS)
 SEEDS := 1
 
-bench: bench-decode                   ## ratios against peers, in one run
+bench: bench-decode bench-flow        ## ratios against peers, in one run
 	$(BIN)/python tests/bench/bench_logs.py
 	$(BIN)/python tests/bench/bench_decode_command.py
 	$(BIN)/python tests/bench/bench_agent.py
 
 bench-decode: $(VENV)/test $(VENV)/dbcs         ## the decoder alone; ARGS="LOG DBC ... --json FILE" for logs of your own
 	$(BIN)/python tests/bench/bench_decode.py $(ARGS)
+
+bench-flow: $(VENV)/test              ## raw log to store, hop by hop; ARGS="--machines 40 --frames 2500"
+	$(BIN)/python tests/bench/bench_flow.py $(ARGS)
 
 chromium:                             ## the browser of the browser tests
 	@command -v chromium >/dev/null || command -v "$$CHROMIUM" >/dev/null || \
