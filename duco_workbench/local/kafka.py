@@ -91,6 +91,11 @@ class Broker:
             time.sleep(0.05)
         raise ServiceError(f"Kafka does not come up on {self.address}; its log: {self.folder / 'kafka.log'}")
 
+    @property
+    def pid(self) -> int:
+        """0 while it does not run."""
+        return self._process.pid if self._process and self.is_running() else 0
+
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

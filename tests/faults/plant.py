@@ -22,14 +22,14 @@ from duco_workbench.catalog.client import CatalogClient
 from duco_workbench.errors import DucoError
 from duco_workbench.iothub.service import HubService
 from duco_workbench.local.fleet import Fleet
+from duco_workbench.local.kafka import Broker
 from duco_workbench.local.programs import Program
 from duco_workbench.local.supervision import Supervisor
 from duco_workbench.settings import Settings
 
 PIPELINES = ("ingestor", "processor", "distributor")
-# What of a log runs under the supervisor and may be killed. A log that runs elsewhere gets its entry here, and its
-# address in `running`.
-LOGS = {"redis": ("log",)}
+BROKER = "kafka"  # runs beside the supervisor, and is started again here
+LOGS = {"redis": ("log",), "kafka": (BROKER, "state")}  # what of a log may be killed
 LOOK_S = 2.0  # between two commands to stream
 
 
@@ -38,6 +38,7 @@ class Plant:
     """A running stack. ``links``: the proxies in front of its servers, by the server's name.
 
     machines: whom somebody looks at, so that they send each second.
+    broker: of a log on Kafka.
     sent: how many messages 1, 2, 3 … were sent past any agent, by the beginning of their ids.
     """
 
@@ -46,6 +47,7 @@ class Plant:
     log: str
     links: dict[str, Proxy] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
+    broker: Broker | None = None
 
     @property
     def supervisor(self) -> Supervisor:
@@ -58,12 +60,17 @@ class Plant:
 
     def pid(self, part: str) -> int:
         """0 while it does not run."""
+        if part == BROKER and self.broker:
+            return self.broker.pid
         return int(self.supervisor.states()[part]["pid"])
 
     def kill(self, part: str) -> int:
         """``kill -9``; the pid it had."""
         pid = self.pid(part)
-        if pid:
+        if part == BROKER and self.broker:
+            self.broker.kill()
+            threading.Thread(target=self.broker.start, daemon=True).start()
+        elif pid:
             os.kill(pid, signal.SIGKILL)
         return pid
 
@@ -100,12 +107,24 @@ def running(
             return settings.model_copy(update={f"{name}_url": proxy.url for name, proxy in proxies.items()})
 
         fleet = Fleet(machines=machines, history_s=0)
-        settings = stack.enter_context(testing.running_stack(data, fleet, through=through))
-        plant = Plant(settings, fleet.chassis_ids(), log, proxies)
+        broker = stack.enter_context(_broker(data / "kafka")) if log == "kafka" else None
+        changes = {"log_url": broker.url, "state_url": f"redis://127.0.0.1:{testing.free_port()}/0"} if broker else {}
+        settings = stack.enter_context(testing.running_stack(data, fleet, through=through, **changes))
+        plant = Plant(settings, fleet.chassis_ids(), log, proxies, broker=broker)
         plant.supervisor.stop("page")  # nobody looks at it, and its memory and time are wanted
         stack.enter_context(_viewer(plant))
         say(f"{machines} machines on {log}, data in {data}")
         yield plant
+
+
+@contextmanager
+def _broker(folder: Path) -> Iterator[Broker]:
+    broker = Broker(folder, testing.free_port(), testing.free_port())
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
 
 
 @contextmanager

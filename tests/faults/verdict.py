@@ -9,10 +9,14 @@ from faults.plant import Plant
 
 from duco_workbench import health
 from duco_workbench.errors import DucoError
+from duco_workbench.health.audit import Asked, audit
 from duco_workbench.sinks.clickhouse import connect, reported
 
 DRAINED_S = 120.0
-MUST = {"lost": 0, "in_flight": 0, "duplicates": 0, "dead_letters": {}, "unstored": 0, "disordered": 0}
+MUST: dict[str, Any] = {
+    **dict.fromkeys(("lost", "in_flight", "duplicates", "unstored", "unaccounted", "disordered"), 0),
+    "dead_letters": {},
+}
 
 # By the hub's own numbering, which is the order the machine's messages were taken in; realtime messages pass others.
 _DISORDERED = """
@@ -42,7 +46,14 @@ def judge(plant: Plant) -> dict[str, Any]:
     took = round(time.monotonic() - begun, 1)
     minted, unstored = _by_number(plant, found)
     counts = {name: found.get(name) for name in ("lost", "in_flight", "duplicates", "dead_letters")}
-    return {**counts, "unstored": unstored, "disordered": _ask(plant, _DISORDERED), "messages": minted, "drain_s": took}
+    counts |= {"unstored": unstored, "unaccounted": _unaccounted(plant), "disordered": _ask(plant, _DISORDERED)}
+    return {**counts, "messages": minted, "drain_s": took}
+
+
+def _unaccounted(plant: Plant) -> int:
+    """Machines and epochs of which `duco audit` says that numbers are missing, or in two places, or values doubled."""
+    found = audit(plant.settings, Asked(settled=True))
+    return sum(not line.holds for line in found.lines) + bool(found.values_doubled)
 
 
 def faults_of(verdict: dict[str, Any]) -> dict[str, Any]:

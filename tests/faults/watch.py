@@ -19,7 +19,7 @@ from duco_workbench.errors import DucoError
 from duco_workbench.sinks.clickhouse import connect, reported
 
 EVERY_S = 0.5
-SERVICES = ("hub", "ingestor", "processor", "distributor", "store", "log", "live", "machines", "meta")
+SERVICES = ("hub", "ingestor", "processor", "distributor", "store", "log", "state", "live", "machines", "meta")
 _NEWEST = "SELECT chassis_id, toUnixTimestamp64Micro(max(ts)) FROM ce_technology GROUP BY chassis_id"
 
 
@@ -116,7 +116,9 @@ class Watch:
 
     def _look_at_memory(self) -> None:
         states = self.plant.supervisor.states()
-        self.memory += [sample for part in SERVICES if (sample := _sample(part, states[part]["pid"]))]
+        self.memory += [
+            sample for part in SERVICES if part in states and (sample := _sample(part, states[part]["pid"]))
+        ]
 
     def _look_at_history(self) -> None:
         if found := self._history():
