@@ -30,7 +30,7 @@ from duco_workbench.flows.processor import ProcessorSinks, processor
 from duco_workbench.flows.validate import validator
 from duco_workbench.live import LiveReader
 from duco_workbench.local.store.process import StoreProcess, running
-from duco_workbench.log import log_sink, log_source
+from duco_workbench.log import lag, log_sink, log_source
 from duco_workbench.log_address import LogAddress
 from duco_workbench.model import SECOND
 from duco_workbench.ops import Watch
@@ -156,7 +156,7 @@ async def test_a_slow_store_holds_one_batch_and_moves_no_offset(store: StoreProc
             await asyncio.sleep(1.0)  # four times as long as an idle reader waits: one that read on would have by now
             assert 0 < held == len(watch._batch) < 300
             assert (door.asked, offsets(fresh_valkey, "raw", "processor")) == (1, {})
-            assert await redis_log.lag(fresh_valkey, "raw", "processor") == 600
+            assert await lag(LogAddress(fresh_valkey), RAW, "processor") == 600
             door.open.set()
             await until(lambda: watch.figures.messages.total() == 600)
     assert door.at_once == 1
