@@ -17,7 +17,7 @@ import redis
 from faults import guests, verdict
 from faults.plant import PIPELINES, Plant, wait_for
 from faults.proxy import BLACK_HOLE, CUT, HALF_OPEN, PASS, Mode, slow
-from faults.watch import Watch
+from faults.watch import Watch, now
 
 SETTLE_S = 8.0  # of ordinary traffic before, so that growth is counted from what is ordinary
 MOST_GROWTH_MB, MOST_DRAIN_S, DRAIN_S, MOST_MB, P99_S = 64.0, 60.0, 10.0, 512.0, 2.0
@@ -84,10 +84,10 @@ def flushed(plant: Plant, watch: Watch, seconds: float) -> Facts:
 
 
 def full_disk(plant: Plant, watch: Watch, seconds: float) -> Facts:
-    """All but 64 KB of the store's disk are taken, then given back."""
+    """All but 8 MB of the store's disk are taken, then given back."""
     filler = plant.settings.data / "store" / "filler"
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(filler).free - (64 << 10))
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(filler).free - (8 << 20))
     time.sleep(seconds)
     filler.unlink()
     return {}
@@ -198,7 +198,8 @@ OUTAGES = (
 
 def run(plant: Plant, watch: Watch, outage: Outage, seconds: float) -> Facts:
     """The fault, the drain, the judgement; ``wrong`` is empty when all is as it must be. The machines go on after."""
-    wait_for(watch.is_current, 60)
+    moment = now()
+    wait_for(lambda: watch.has_row_after(moment) and watch.is_current(), 60)
     time.sleep(SETTLE_S)
     logs, begun = _logs(plant), time.monotonic()
     facts = outage.do(plant, watch, seconds)

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def kill_matrix(seed: int, minutes: float, count: int, log: str, machines: int, 
         }
 
 
-def outage_matrix(names: list[str], share: float, log: str, machines: int, data: Path) -> list[dict[str, Any]]:
+def outage_matrix(names: list[str], share: float, log: str, machines: int, data: Path) -> Iterator[dict[str, Any]]:
     """Each on a plant they share; ``share`` of the seconds the table gives."""
     chosen = [outage for outage in outages.OUTAGES if not names or outage.name in names]
     uses = {use for outage in chosen for use in outage.uses}
@@ -53,13 +54,11 @@ def outage_matrix(names: list[str], share: float, log: str, machines: int, data:
             stack.enter_context(outages.small_disk(data / "store"))
         running = stack.enter_context(plant.running(data, machines, log, sorted(uses - {"disk"})))
         looking = stack.enter_context(watch.Watch(running))
-        found = []
         for outage in chosen:
             print(f"{outage.name}, {outage.seconds * share:g} s …", flush=True)
             facts = outages.run(running, looking, outage, outage.seconds * share)
             print(f"  {facts}", flush=True)
-            found.append(facts)
-        return found
+            yield facts
 
 
 def main() -> None:
@@ -74,22 +73,27 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the report")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the plant is stopped, too
-    report: dict[str, Any] = {}
+    report: dict[str, list[Any]] = {"outages": [], "kills": []}
     with tempfile.TemporaryDirectory(prefix="duco-faults-", ignore_cleanup_errors=True) as folder:
-        if options.share:
-            arguments = (options.outage, options.share, options.log, options.machines)
-            report["outages"] = outage_matrix(*arguments, data=Path(folder) / "outages")
-        for seed in options.seed if options.kills else ():
-            arguments = (seed, options.minutes, options.kills, options.log, options.machines)
-            report.setdefault("kills", []).append(kill_matrix(*arguments, data=Path(folder) / f"kills-{seed}"))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1))
+        for kind, found in _matrix(options, Path(folder)):
+            report[kind].append(found)
+            if options.json:
+                options.json.write_text(json.dumps(report, indent=1))
     sys.exit(1 if _wrong(report) else 0)
 
 
-def _wrong(report: dict[str, Any]) -> bool:
+def _matrix(options: argparse.Namespace, data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    where = (options.log, options.machines)
+    if options.share:
+        for facts in outage_matrix(options.outage, options.share, *where, data / "outages"):
+            yield "outages", facts
+    for seed in options.seed if options.kills else ():
+        yield "kills", kill_matrix(seed, options.minutes, options.kills, *where, data / f"kills-{seed}")
+
+
+def _wrong(report: dict[str, list[Any]]) -> bool:
     """Say what was not as it must be."""
-    done = [*report.get("outages", ()), *report.get("kills", ())]
+    done = [*report["outages"], *report["kills"]]
     for one in done:
         print(f"{one['name']:28} {one['wrong'] or 'as it must be'}   {one['verdict']}")
     return any(one["wrong"] for one in done)
