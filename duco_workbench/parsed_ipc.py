@@ -26,10 +26,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import arrow
-from .columns import Event, Parsed, Runs, Samples, Text
+from .columns import Event, Parsed, Samples, Text
 from .model import Dtc
 from .names import Names, Table
 from .record_headers import headers_of, record_of
+from .runs import Runs
 
 _TIMES, _NUMBERS, _STATUSES = (pa.list_(kind) for kind in (pa.timestamp("us", "UTC"), pa.float64(), pa.int8()))
 _ORIGINS = b"duco"

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import j1939
-from ..columns import Runs, Samples
+from ..columns import Samples
 from ..j1939.transport import OUTCOMES, LongMessage
 from ..model import FrameBatch
 from ..names import NO_NAMES, Names
+from ..runs import Runs
 from . import batches, kernels, values
 from .buffers import Buffers
 from .checks import Frames, bad_bus, bad_length, columns_of

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..columns import Runs
 from ..jit import kernel
+from ..runs import Runs
 
 
 @kernel

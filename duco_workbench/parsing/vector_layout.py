@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..columns import Runs
+from ..runs import Runs
 from .plan import Tables
 from .vector_walk import Node
 

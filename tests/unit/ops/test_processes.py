@@ -52,7 +52,7 @@ async def test_the_table_has_the_figures_and_escapes_what_is_said(found: dict[st
     assert 'data-label="dropped"><b>4</b>' in text
     assert "store free 56.4 GB" in text
     assert text.count('class="health bad"') == 2
-    whole = {"troubles": {}, "machines": [], "drops": {"realtime": 0}, "notes": {}, "processes": found}
+    whole = {"troubles": {}, "machines": [], "drops": {"realtime": 0}, "refused_s": {}, "notes": {}, "processes": found}
     said = list(health.sentences(whole))
     assert said[0] == f"ingestor: {EVIL}"
     assert said[1].startswith("store: http://127.0.0.1:")
