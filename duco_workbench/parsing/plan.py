@@ -26,7 +26,8 @@ from .database import Database, Message, Signal
 from .texts import TextField, text_fields, text_signals
 from .validity import thresholds
 
-LINEAR, LINEAR_UNSIGNED, INTEGER, INTEGER_UNSIGNED, SHIFTED, SHIFTED_UNSIGNED, FLOAT16, FLOAT32, FLOAT64 = range(9)
+LINEAR, LINEAR_UNSIGNED, INTEGER, INTEGER_UNSIGNED, SHIFTED, SHIFTED_UNSIGNED, WIDE = range(7)
+FLOAT16, FLOAT32, FLOAT64 = range(7, 10)
 _EXACT = 1 << 53  # integers below it are exact in float64
 
 SIGNAL = np.dtype(
@@ -286,7 +287,8 @@ def _exclusive(a: Signal, b: Signal) -> bool:
 def _kind(s: Signal) -> tuple[int, int, int]:
     """How a raw value becomes float64 with no more rounding than exact integers have; integer scale and offset.
 
-    ``SHIFTED``: an integer scale is exact, an offset that is none is added to the rounded product.
+    ``SHIFTED``: an integer scale is exact, an offset that is none is added to the rounded product. ``WIDE``: integers
+    that need more than 64 bits.
     """
     if s.is_float:
         return {16: FLOAT16, 32: FLOAT32, 64: FLOAT64}[s.length], 0, 0
@@ -303,7 +305,7 @@ def _kind(s: Signal) -> tuple[int, int, int]:
         return INTEGER if is_whole else SHIFTED, scale, offset
     if not s.is_signed and min(reached) >= 0 and max(reached) < 1 << 64 and max(scale, offset) < 1 << 63:
         return INTEGER_UNSIGNED if is_whole else SHIFTED_UNSIGNED, scale, offset
-    return linear, 0, 0  # wider than 64 bits: the one case that may round twice
+    return (WIDE, scale, offset) if max(abs(scale), abs(offset)) < 1 << 63 else (linear, 0, 0)
 
 
 def _sorted_index(index: dict[int, int]) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:

@@ -23,6 +23,7 @@ from .plan import (
     LINEAR_UNSIGNED,
     SHIFTED,
     SHIFTED_UNSIGNED,
+    WIDE,
     Tables,
 )
 
@@ -89,6 +90,56 @@ def _integers(raw: Any, n: int, g: Any, value: Any, integers: Any) -> None:
 
 
 @kernel
+def _rounded(high: Any, low: Any) -> float:
+    """An unsigned integer of 128 bits as float64, rounded once."""
+    if high == 0:
+        return np.float64(low)
+    n = np.uint64(0)
+    while not (high << n) >> np.uint64(63):
+        n += np.uint64(1)
+    top = (high << n) | (low >> (np.uint64(64) - n)) if n else high
+    rest = np.uint64((low << n) != 0)  # far below the last bit that counts, but not nothing
+    return np.float64(top | rest) * 2.0 ** np.float64(np.uint64(64) - n)
+
+
+@kernel
+def _exactly(number: Any, is_below: bool, factor: Any, add: Any, is_less: bool) -> float:
+    """``±number * factor ± add`` of unsigned integers, rounded once.
+
+    Args:
+        is_below: the product is negative.
+        is_less: what is added is.
+    """
+    half, mask = np.uint64(32), np.uint64(0xFFFF_FFFF)
+    a, b, c, d = number & mask, number >> half, factor & mask, factor >> half
+    middle = (a * c >> half) + (a * d & mask) + (b * c & mask)
+    low = (a * c & mask) | (middle << half)
+    high = b * d + (a * d >> half) + (b * c >> half) + (middle >> half)
+    if is_below == is_less:
+        high += np.uint64(low + add < low)
+        low = low + add
+    elif high == 0 and low < add:
+        low, is_below = add - low, is_less
+    else:
+        high -= np.uint64(low < add)
+        low = low - add
+    size = _rounded(high, low)
+    return -size if is_below else size
+
+
+@kernel
+def _wide(raw: Any, n: int, g: Any, value: Any) -> None:
+    """Integers that need more than 64 bits when they are scaled."""
+    factor, add = np.uint64(abs(g.int_scale)), np.uint64(abs(g.int_offset))
+    rest = 0.0 if np.float64(g.int_offset) == g.offset else g.offset  # one that is no integer
+    for j in range(n):
+        is_negative = g.sign != 0 and raw[j] & g.sign != 0
+        number = np.uint64(g.sign) - (raw[j] ^ g.sign) if is_negative else raw[j]
+        is_below = is_negative != (g.int_scale < 0)
+        value[j] = _exactly(number, is_below, factor, add, g.int_offset < 0) + rest
+
+
+@kernel
 def _others(raw: Any, n: int, g: Any, value: Any) -> None:
     """Floats, and integers that no longer are integers when they are scaled."""
     scale, offset = g.scale, g.offset
@@ -104,6 +155,8 @@ def _others(raw: Any, n: int, g: Any, value: Any) -> None:
     elif g.kind == SHIFTED_UNSIGNED:
         for j in range(n):
             value[j] = np.float64(raw[j] * np.uint64(g.int_scale)) + offset
+    elif g.kind == WIDE:
+        _wide(raw, n, g, value)
     elif g.kind == FLOAT64:
         doubles = raw.view(np.float64)
         for j in range(n):

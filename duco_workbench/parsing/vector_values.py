@@ -20,6 +20,7 @@ from .plan import (
     LINEAR_UNSIGNED,
     SHIFTED,
     SHIFTED_UNSIGNED,
+    WIDE,
 )
 
 _BITS = np.uint64(64)
@@ -98,6 +99,8 @@ def _physical(raw: NDArray[np.uint64], g: NDArray[Any]) -> tuple[NDArray[np.floa
     kind = int(g["kind"][0, 0])
     if kind in (INTEGER, INTEGER_UNSIGNED):
         return _integers(raw, g, kind)
+    if kind == WIDE:
+        return _wide(raw, g), None
     if kind in (SHIFTED, SHIFTED_UNSIGNED):
         value = _scaled_integers(raw, g, kind).astype(np.float64)
     else:
@@ -129,6 +132,14 @@ def _integers(raw: NDArray[np.uint64], g: NDArray[Any], kind: int) -> tuple[NDAr
     exact = _scaled_integers(raw, g, kind)
     exact += g["int_offset"].astype(exact.dtype)
     return exact.astype(np.float64), exact.view(np.int64)
+
+
+def _wide(raw: NDArray[np.uint64], g: NDArray[Any]) -> NDArray[np.float64]:
+    """By Python's integers: what needs more than 64 bits is rare."""
+    numbers = np.where(g["sign"] > 0, signed(raw, g).astype(object), raw.astype(object))
+    exact = numbers * g["int_scale"].astype(object) + g["int_offset"].astype(object)
+    value: NDArray[np.float64] = exact.astype(float)
+    return value + np.where(g["int_offset"] == g["offset"], 0.0, g["offset"])
 
 
 def _judged(raw: NDArray[np.uint64], g: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

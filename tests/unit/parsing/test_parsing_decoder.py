@@ -22,7 +22,7 @@ import duco_workbench
 from duco_workbench import parsing
 from duco_workbench.errors import ConfigError, DataError
 from duco_workbench.model import EXTENDED, Flag, FrameBatch
-from duco_workbench.parsing import Decoder, load_text, warm_up
+from duco_workbench.parsing import Database, Decoder, Message, Signal, load_text, warm_up
 
 MUX = """VERSION ""
 BO_ 256 Plain: 8 A
@@ -291,6 +291,23 @@ def test_integers_wider_than_float64_are_rounded_once() -> None:
     frames = batch([(i, 0, 100, rng.bytes(8)) for i in range(500)])
     for variant in (text, signed, scaled, unsigned, shifted, shifted_unsigned):
         assert assert_equals_cantools(variant, frames) == 500
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(0, 2**64 - 1),
+    st.booleans(),
+    st.integers(-(2**62), 2**62).filter(bool),
+    st.integers(-(2**62), 2**62) | st.just(0.5),
+)
+def test_integers_that_outgrow_64_bits_are_rounded_once(raw: int, is_signed: bool, scale: int, offset: float) -> None:
+    signal = Signal("S", 0, 64, is_signed=is_signed, scale=scale, offset=offset)
+    database = Database((Message("M", 1, False, False, 8, (signal,)),))
+    frames = one(raw.to_bytes(8, "little"), 1)
+    number = raw - (1 << 64) if is_signed and raw >> 63 else raw
+    wanted = float(number * scale) + offset if offset == 0.5 else float(number * scale + int(offset))
+    for compiled in (True, False):
+        assert Decoder(database, compiled=compiled).decode(frames).value.tolist() == [wanted], compiled
 
 
 @pytest.mark.parametrize(
