@@ -16,7 +16,7 @@ kafka: $(VENV)/workbench $(VENV)/kafka             ## an Apache Kafka on loopbac
 	@$(BIN)/python -m duco_workbench.local.kafka $(ARGS)
 
 test: $(VENV)/test $(VENV)/dbcs $(VENV)/kafka chromium lint      ## exactly what CI runs
-	$(BIN)/python -m pytest $(ARGS) --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) --durations=15
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
