@@ -130,8 +130,8 @@ class Samples:
 
     def named(self, names: Names) -> pa.DictionaryArray:
         """Names of the series -> of the rows, in a dictionary of those that occur."""
-        dictionary, number = names.used()
-        return arrow.named(self.each(number[names.codes]), dictionary)
+        dictionary, codes = names.compact()
+        return arrow.named(self.each(codes), dictionary)
 
     def each(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
         """A number of each series -> one of every row."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from . import arrow
 
 Texts = Sequence[str]
+MOST_ASKED, MOST_KEPT = 4096, 64  # names of a batch of one machine, and how many such batches
 
 
 class Table:
@@ -20,6 +21,7 @@ class Table:
 
     def __init__(self, texts: Texts) -> None:
         self.texts = tuple(texts)
+        self.compacted: dict[bytes, tuple[pa.Array, NDArray[np.int32]]] = {}  # of Names of this table, by their codes
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -79,14 +81,25 @@ class Names:
             self._each = tuple(self.table.objects[self.codes].tolist())
         return self._each
 
-    def used(self) -> tuple[pa.Array, NDArray[np.int32]]:
-        """The texts that occur, and the number there of each code of the table."""
+    def compact(self) -> tuple[pa.Array, NDArray[np.int32]]:
+        """The texts that occur, and the number there of each. Batch after batch asks for the very same ones."""
+        asked = self.codes.tobytes() if len(self.codes) <= MOST_ASKED else None
+        found = self.table.compacted.get(asked) if asked is not None else None
+        if found is None:
+            found = self._compacted()
+            if asked is not None:
+                if len(self.table.compacted) == MOST_KEPT:
+                    self.table.compacted.clear()
+                self.table.compacted[asked] = found
+        return found
+
+    def _compacted(self) -> tuple[pa.Array, NDArray[np.int32]]:
         is_used = np.zeros(len(self.table), bool)
         is_used[self.codes] = True
         if is_used.all():
-            return self.table.dictionary, np.arange(len(self.table), dtype=np.int32)
-        numbers = arrow.numbers(np.flatnonzero(is_used), pa.int64())
-        return self.table.dictionary.take(numbers), np.cumsum(is_used, dtype=np.int32) - np.int32(1)
+            return self.table.dictionary, self.codes
+        number = np.cumsum(is_used, dtype=np.int32) - np.int32(1)
+        return self.table.dictionary.take(arrow.numbers(np.flatnonzero(is_used), pa.int64())), number[self.codes]
 
 
 NO_NAMES = Names.of(())

@@ -83,8 +83,8 @@ def _origin(item: Parsed) -> _Origin:
 
 
 def _dictionary(names: Names) -> pa.DictionaryArray:
-    dictionary, number = names.used()
-    return arrow.named(number[names.codes], dictionary)
+    dictionary, codes = names.compact()
+    return arrow.named(codes, dictionary)
 
 
 def _lists(starts: NDArray[np.int32], values: NDArray[np.generic], kind: pa.DataType) -> pa.ListArray:
