@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import arrow
 from .model import STATUS_NAMES, Dtc, Record
 from .names import NO_NAMES, Names, Table, Texts
-from .runs import Runs
+from .runs import Runs, joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,19 +206,11 @@ class Samples:
     @classmethod
     def beside(cls, parts: Sequence[Samples]) -> Self:
         """Those of parts that have no series in common, in order of series: nothing is looked up."""
-        runs = [p.runs for p in parts]
-        rows = np.cumsum([0, *(len(p) for p in parts)])
-        times = np.cumsum([0, *(len(r.times) for r in runs)])
-        joined = runs[0]._replace(
-            starts=np.concatenate([*(r.starts[:-1] + n for r, n in zip(runs, rows, strict=False)), rows[-1:]]),
-            at=np.concatenate([r.at + n for r, n in zip(runs, times, strict=False)]),
-            times=np.concatenate([r.times for r in runs]),
-        )
         return cls.of_runs(
             Names.joined([p.signal_names for p in parts]),
             Names.joined([p.source_names for p in parts]),
             Names.joined([p.unit_names for p in parts]),
-            joined,
+            joined([p.runs for p in parts]),
             np.concatenate([p.value for p in parts]),
             np.concatenate([p.status for p in parts]),
             _integers(parts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,3 +49,15 @@ class Runs(NamedTuple):
         kept[self.starts[:-1][filled]] = kept[self.starts[1:][filled] - 1] = True
         rows = np.flatnonzero(kept)
         return rows, np.searchsorted(rows, self.starts)
+
+
+def joined(parts: Sequence[Runs]) -> Runs:
+    """Those of all parts, one after the other. Parts of one batch share their times, which are then there once."""
+    tables = {id(part.times): part.times for part in parts}
+    begins = dict(zip(tables, np.cumsum([0, *map(len, tables.values())]).tolist(), strict=False))
+    rows = np.cumsum([0, *(part.starts[-1] for part in parts)])
+    return parts[0]._replace(
+        starts=np.concatenate([*(p.starts[:-1] + n for p, n in zip(parts, rows, strict=False)), rows[-1:]]),
+        at=np.concatenate([part.at + begins[id(part.times)] for part in parts]),
+        times=next(iter(tables.values())) if len(tables) == 1 else np.concatenate(list(tables.values())),
+    )

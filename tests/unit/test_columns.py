@@ -80,3 +80,13 @@ def test_runs_of_samples_without_them() -> None:
     runs, computed = samples.runs, samples[:].runs
     assert runs.starts.tolist() == computed.starts.tolist()
     assert runs.ts().tolist() == computed.ts().tolist() == samples.ts.tolist()
+
+
+def test_parts_of_one_batch_put_beside_each_other_share_its_times() -> None:
+    samples, other = decoded(), decoded(("c", "d"))
+    parts = [part for batch in (samples, other) for part in batch.by_machine().values()]
+    both = Samples.beside(parts)
+    assert len(both.runs.times) == len(samples.runs.times) + len(other.runs.times)
+    wanted = Samples.concat(parts)
+    assert rows(both) == rows(wanted)
+    assert [row[:2] for row in rows(both)] == [row[:2] for row in sorted(rows(samples) + rows(other))]
