@@ -68,12 +68,11 @@ def to_ipc(items: Sequence[Parsed]) -> bytes:
         "value": _lists(starts, samples.value, _NUMBERS),
         "status": _lists(starts, samples.status, _STATUSES),
     }
-    table = pa.table(columns).replace_schema_metadata(
-        {_ORIGINS: msgspec.json.encode([_origin(item) for item in items])}
-    )
+    origins = msgspec.json.encode([_origin(item) for item in items])
+    batch = pa.record_batch(columns).replace_schema_metadata({_ORIGINS: origins})
     out = pa.BufferOutputStream()
-    with pa.ipc.new_stream(out, table.schema, options=_WRITE) as writer:
-        writer.write_table(table)
+    with pa.ipc.new_stream(out, batch.schema, options=_WRITE) as writer:
+        writer.write_batch(batch)
     return bytes(out.getvalue())
 
 
@@ -94,11 +93,9 @@ def _lists(starts: NDArray[np.int32], values: NDArray[np.generic], kind: pa.Data
 
 def from_ipc(body: bytes) -> list[Parsed]:
     """The inverse of :func:`to_ipc`; records come without their bodies."""
-    table = pa.ipc.open_stream(body, options=_READ).read_all().combine_chunks()
-    origins = _origins.decode(table.schema.metadata[_ORIGINS])
-    columns = {
-        name: table[name].chunk(0) if table.num_rows else table[name].combine_chunks() for name in table.schema.names
-    }
+    batch = pa.ipc.open_stream(body, options=_READ).read_next_batch()
+    origins = _origins.decode(batch.schema.metadata[_ORIGINS])
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     samples = _samples(columns)
     bounds = np.searchsorted(columns["message"].to_numpy(), np.arange(len(origins) + 1)).tolist()
     return [
