@@ -15,6 +15,7 @@ from kafka_kit import Doors
 
 from duco_workbench import testing
 from duco_workbench.local.kafka import Broker
+from duco_workbench.local.store.process import StoreProcess, running
 from duco_workbench.log_address import KafkaAccess, LogAddress
 
 
@@ -52,3 +53,10 @@ def on_kafka(kafka: Broker) -> LogAddress:
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     return testing.chromium()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
+    """A store of a file's own; take a database for each test."""
+    with running(tmp_path_factory.mktemp("store")) as process:
+        yield process

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import redis
-from hub_kit import HubThread
+from hub_kit import HubThread, free_address, running_hub
 from records import encoded, record
 
 from duco_workbench import hops, wire
 from duco_workbench.hops import HopNotes
+from duco_workbench.local.store.process import StoreProcess
 from duco_workbench.model import SECOND, DeadLetter, Record
+from duco_workbench.schema import migrate
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, connect
 
@@ -103,3 +107,15 @@ class Flow:
     def sql(self, statement: str) -> Any:
         with connect(self.settings.store_url) as client:
             return client.command(statement)
+
+
+@contextmanager
+def fresh_flow(store: StoreProcess, database: str, log_url: str, folder: Path, network: int) -> Iterator[Flow]:
+    """A database and a hub of a test's own; the log is empty."""
+    store_url = f"http://127.0.0.1:{store.port}/{database}"
+    migrate(connect(store_url))
+    with redis.Redis.from_url(log_url) as client:
+        client.flushall()
+    with running_hub(folder / "hub", free_address(network)) as hub:
+        names = {"hub": hub.identity.hub, "hub_ca": str(hub.identity.ca)}
+        yield Flow(Settings(log_url=log_url, store_url=store_url, data=folder, **names), hub)

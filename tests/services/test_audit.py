@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from flow_kit import EPOCH, Flow
-from hub_kit import free_address, running_hub
+from flow_kit import EPOCH, Flow, fresh_flow
 from pipes_kit import running_pipes
 from records import record
 from typer.testing import CliRunner
@@ -21,33 +19,19 @@ from duco_workbench import cli
 from duco_workbench.columns import Event, Parsed, Samples
 from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.health.audit import Asked, Audit, audit
-from duco_workbench.local.store.process import StoreProcess, running
+from duco_workbench.local.store.process import StoreProcess
 from duco_workbench.model import DeadLetter
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
-from duco_workbench.schema import migrate
-from duco_workbench.settings import Settings
-from duco_workbench.sinks.clickhouse import SampleTable, connect
+from duco_workbench.sinks.clickhouse import SampleTable
 
 NETWORK = 17
 TEN = range(1, 11)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
-    with running(tmp_path_factory.mktemp("store")) as process:
-        yield process
-
-
 @pytest.fixture
 def flow(store: StoreProcess, valkey_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Flow]:
-    """A database and a hub of this test's own; the log is empty."""
-    store_url = f"http://127.0.0.1:{store.port}/{request.node.originalname}"
-    migrate(connect(store_url))
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
-    with running_hub(tmp_path / "hub", free_address(NETWORK)) as hub:
-        names = {"hub": hub.identity.hub, "hub_ca": str(hub.identity.ca)}
-        yield Flow(Settings(log_url=valkey_url, store_url=store_url, data=tmp_path, **names), hub)
+    with fresh_flow(store, request.node.originalname, valkey_url, tmp_path, NETWORK) as flow:
+        yield flow
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,6 @@ from duco_workbench.schema import migrate
 from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleTable, StoreClient, connect
 
 MONTH = 31 * 86_400_000_000
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
-    with running(tmp_path_factory.mktemp("store")) as process:
-        yield process
 
 
 @pytest.fixture

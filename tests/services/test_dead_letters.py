@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -22,7 +22,7 @@ from duco_workbench.dead_letters import Chosen, DeadLetterBox, Outcome
 from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.judge import identity
 from duco_workbench.local.dead_letters_cli import readable
-from duco_workbench.local.store.process import StoreProcess, running
+from duco_workbench.local.store.process import StoreProcess
 from duco_workbench.log import log_sink
 from duco_workbench.log_address import LogAddress
 from duco_workbench.model import PASSED, Binding, DeadLetter, Manifest, Record, Replay
@@ -35,12 +35,6 @@ from duco_workbench.topics import DEAD_LETTERS, RAW
 DEVICES = frozenset({("demo", "m1"), ("demo", "m2")})
 MANIFESTS = tuple(Manifest(7, "demo", name, (Binding("*", "x", 1, DBC),)) for name in ("m1", "m2"))
 EVERYTHING = Knowledge(7, DEVICES, MANIFESTS)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
-    with running(tmp_path_factory.mktemp("store")) as process:
-        yield process
 
 
 @pytest.fixture
