@@ -173,7 +173,7 @@ def test_what_happened_where_it_was_and_how_the_client_does(
         assert len(marks) == tab.locator(".events li.event").count() + 1
 
         track = tab.locator(".track")
-        assert "12 satellites" in track.inner_text()
+        until(lambda: "12 satellites" in track.inner_text(), 20, "no position is shown")
         assert "14.5 km/h" in track.inner_text()
         assert track.locator("path.way").count() >= 3
         assert track.locator("path.machine").count() == 1
