@@ -24,7 +24,7 @@ def log_source(address: LogAddress, topic: Topic[T], group: str) -> Source[T]:
         from .sources.kafka import KafkaSource
 
         return KafkaSource(address, topic, group)
-    return RedisSource(address.url, topic, group)
+    return RedisSource(address.url, topic, group, address.instance)
 
 
 def log_sink(address: LogAddress, topic: Topic[T]) -> Sink[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
 
 from .errors import ConfigError
@@ -9,6 +10,7 @@ from .errors import ConfigError
 REDIS = ("redis://", "rediss://", "unix://")
 KAFKA = "kafka://"
 SECURITY = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_NAME = frozenset(string.ascii_letters + string.digits + "._-")  # what Kafka takes
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -36,15 +38,24 @@ class KafkaAccess:
 
 @dataclass(frozen=True, slots=True)
 class LogAddress:
-    """Raises: ConfigError for an address no log has, naming the setting."""
+    """Raises: ConfigError for an address no log has, naming the setting.
+
+    Attributes:
+        memory: of Redis: bytes the whole log may hold before writers wait.
+        instance: the name under which this process reads. It has its own place in a group at once when it comes back
+            after a kill; who has none ("") takes part after the group has noticed that somebody is gone.
+    """
 
     url: str
-    memory: int = 512 << 20  # of Redis: bytes the whole log may hold before writers wait
+    memory: int = 512 << 20
+    instance: str = ""
     kafka: KafkaAccess = KafkaAccess()
 
     def __post_init__(self) -> None:
         if not self.url.startswith((*REDIS, KAFKA)):
             raise ConfigError(f"DUCO_LOG_URL = {self.url!r}: the log's address starts with redis:// or kafka://")
+        if not set(self.instance) <= _NAME:
+            raise ConfigError(f"DUCO_INSTANCE = {self.instance!r}: write it with letters, digits, '.', '_' and '-'")
         if self.is_kafka:
             _check(self)
 

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     kafka_user: str = ""
     kafka_password: str = ""
 
+    instance: str = ""  # a name no other process has, the same after a restart: one that was killed is followed at once
+
     tenant: str = "demo"
     data: Path = Path("var")  # where the embedded stack keeps its state
     log_memory: int = 512 << 20  # bytes a log on Redis may hold before writers wait
@@ -72,7 +74,7 @@ class Settings(BaseSettings):
     def log(self) -> LogAddress:
         """Raises: ConfigError."""
         access = {field.name: getattr(self, f"kafka_{field.name}") for field in fields(KafkaAccess)}
-        return LogAddress(self.log_url, self.log_memory, KafkaAccess(**access))
+        return LogAddress(self.log_url, self.log_memory, self.instance, KafkaAccess(**access))
 
     @property
     def state(self) -> str:

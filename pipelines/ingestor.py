@@ -60,7 +60,7 @@ class Branch:
 async def work(stop: runtime.Stop) -> None:
     settings = Settings.load()
     process = Process("ingestor", settings)
-    checkpoints = checkpoint_store(settings.hub_checkpoints, settings.state)
+    checkpoints = checkpoint_store(settings.hub_checkpoints, settings.state, settings.instance)
     hub = IoTHubSource(settings.hub_events, settings.hub_group, checkpoints, settings.tenant, settings.hub_ca)
     watch = process.watch("ingestor", lag=hub.lag)
     branch = Branch(settings, process.watch("realtime", vital=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,13 @@ def _past(settings: Settings) -> Program:
 
 def _pipeline(name: str, settings: Settings) -> Program:
     command = [sys.executable, str(ROOT / "pipelines" / f"{name}.py")]
-    return Program(name, command, lambda: _beats(name, settings.state))
+    environment = {"DUCO_INSTANCE": _instance(name, settings)}
+    return Program(name, command, lambda: _beats(name, settings.state), environment=environment)
+
+
+def _instance(name: str, settings: Settings) -> str:
+    """Other stacks may read the same Kafka."""
+    return f"{name}-{uuid.uuid5(uuid.NAMESPACE_URL, f'{socket.gethostname()}/{settings.data.resolve()}').hex[:12]}"
 
 
 def _page(settings: Settings) -> Program:

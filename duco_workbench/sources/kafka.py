@@ -86,6 +86,8 @@ class KafkaSource(Generic[T]):
     def _make(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
             group_id=self._group,
+            # A member that comes back by this name has its partitions at once, without a division.
+            group_instance_id=self._address.instance or None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             # Every division makes all readers start from what is committed, so nothing is gained by keeping partitions

@@ -21,7 +21,7 @@ from ..topics import Topic
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-LEASE_MS = 6_000  # a killed reader's successor waits at most this long …
+LEASE_MS = 6_000  # a killed reader's successor by another name waits at most this long …
 LEASE_ASK_S = 0.1  # … and asks this often, for its own start has used up most of that
 POLL_MS = 250  # an idle reader gives an empty delivery this often
 COUNT = 64  # entries of one partition in the first delivery; then as many as make some
@@ -34,6 +34,13 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[2], unpack(ARGV, 2))
 return 1
 """
+# What stands there in our own name was left by our predecessor, which was killed.
+_TAKE = """
+local held = redis.call('GET', KEYS[1])
+if held and (ARGV[1] == '' or string.match(held, '^(.*)/') ~= ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
@@ -41,12 +48,13 @@ class RedisSource(Generic[T]):
     """At least once: what was not committed is delivered again after a restart.
 
     ``commit`` raises ConfigError when another reader has taken the lease: the process ends rather than compete.
+    ``instance`` as in :class:`LogAddress`.
     """
 
-    def __init__(self, url: str, topic: Topic[T], group: str) -> None:
+    def __init__(self, url: str, topic: Topic[T], group: str, instance: str = "") -> None:
         self._redis: Any = redis_log.connect(url)
         self._topic, self._group = topic, group
-        self._token = uuid.uuid4().hex
+        self._instance, self._token = instance, f"{instance}/{uuid.uuid4().hex}"
         self._lease = redis_log.lease_key(topic.name, group)
         self._offsets: dict[str, str] = {}
         self._keeper: asyncio.Task[None] | None = None
@@ -65,7 +73,7 @@ class RedisSource(Generic[T]):
 
     async def _take_lease(self) -> None:
         lapsed = time.monotonic() + LEASE_MS / 1000 + 0.5  # by then a killed reader's lease has
-        while not await self._redis.set(self._lease, self._token, nx=True, px=LEASE_MS):
+        while not await self._redis.eval(_TAKE, 1, self._lease, self._instance, self._token, LEASE_MS):
             if time.monotonic() > lapsed:
                 raise ServiceError(
                     f"another reader of {self._topic.name} is running as group {self._group!r}; "

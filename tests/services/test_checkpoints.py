@@ -95,6 +95,19 @@ async def test_checkpoints_outlive_the_process(fresh_valkey: str) -> None:
     await second.close()
 
 
+async def test_an_ingestor_that_comes_back_by_its_name_finds_its_partitions_free(fresh_valkey: str) -> None:
+    killed, back, other = (RedisCheckpoints(fresh_valkey, name) for name in ("ingestor-1", "ingestor-1", "ingestor-2"))
+    await killed.claim_ownership([ownership("0", "a")])
+    assert await owners(killed) == {"0": "a"}
+    assert await owners(other) == {"0": "a"}
+    [free] = await back.list_ownership(*PLACE)
+    assert free["owner_id"] == ""
+    await back.claim_ownership([{**free, "owner_id": "b"}])
+    assert await owners(back) == await owners(other) == {"0": "b"}
+    with pytest.raises(OwnershipLostError):
+        await killed.update_checkpoint(checkpoint("0", 6))
+
+
 async def test_who_lost_a_partition_does_not_move_its_checkpoint(fresh_valkey: str) -> None:
     mine, theirs = RedisCheckpoints(fresh_valkey), RedisCheckpoints(fresh_valkey)
     [held] = await mine.claim_ownership([ownership("0", "a")])

@@ -152,10 +152,13 @@ HOLDS = """
 import asyncio, sys
 from duco_workbench.log import log_source
 from duco_workbench.log_address import KafkaAccess, LogAddress
+from duco_workbench.sources import kafka
 from duco_workbench.topics import RAW
 
 async def main():
-    source = log_source(LogAddress(sys.argv[1], kafka=KafkaAccess(prefix=sys.argv[2])), RAW, "g")
+    kafka.SESSION_S = float(sys.argv[4])
+    address = LogAddress(sys.argv[1], instance=sys.argv[3], kafka=KafkaAccess(prefix=sys.argv[2]))
+    source = log_source(address, RAW, "g")
     await source.open()
     async for delivery in source.deliveries():
         if delivery.items:
@@ -166,13 +169,30 @@ asyncio.run(main())
 """
 
 
-async def test_what_a_killed_reader_had_is_read_on_within_15_s(on_kafka: LogAddress) -> None:
-    await written(log_sink(on_kafka, RAW), round_of(1))
-    command = [sys.executable, "-c", HOLDS, on_kafka.url, on_kafka.kafka.prefix]
+async def kill_a_reader_of(address: LogAddress, session_s: float = source_of.SESSION_S) -> None:
+    """After one round was written, which it has in hand; brokers think it alive for ``session_s``."""
+    await written(log_sink(address, RAW), round_of(1))
+    command = [sys.executable, "-c", HOLDS, address.url, address.kafka.prefix, address.instance, str(session_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert (await asyncio.to_thread(process.stdout.readline)).startswith("holds")
         process.send_signal(signal.SIGKILL)
+
+
+async def test_a_killed_reader_that_comes_back_by_its_name_reads_on_at_once(on_kafka: LogAddress) -> None:
+    named = replace(on_kafka, instance="processor-1")
+    await kill_a_reader_of(named, session_s=120)
+    reader = Reader(named)
+    await until(lambda: set(reader.got) == set(ids(round_of(1))))  # before anybody missed it
+    await reader.stop()
+    again = Reader(named)  # and after a stop, which does not give its place away either
+    await written(log_sink(on_kafka, RAW), round_of(2))
+    await until(lambda: set(again.got) == set(ids(round_of(2))))
+    await again.stop()
+
+
+async def test_what_a_killed_reader_had_is_read_on_within_15_s(on_kafka: LogAddress) -> None:
+    await kill_a_reader_of(on_kafka)
     killed = time.monotonic()
     reader = Reader(on_kafka)
     await until(lambda: set(reader.got) == set(ids(round_of(1))))

@@ -46,6 +46,31 @@ async def test_a_second_reader_of_a_group_is_refused_in_a_sentence(
     await second.close()
 
 
+async def test_a_reader_comes_back_by_its_name_at_once(fresh_valkey: str) -> None:
+    killed, back = (RedisSource(fresh_valkey, RAW, "g", "processor-1") for _ in range(2))
+    await written(RedisSink(fresh_valkey, RAW, MEMORY), [record()])
+    await killed.open()
+    delivery = await next_delivery(killed)
+    with redis.Redis.from_url(fresh_valkey) as client:
+        left_ms = client.pttl(redis_log.lease_key("raw", "g"))
+        await back.open()
+        assert client.pttl(redis_log.lease_key("raw", "g")) >= left_ms > 1000  # so it did not wait for it to lapse
+    with pytest.raises(ConfigError, match="another reader"):  # were it only thought dead
+        await killed.commit(delivery)
+    assert (await next_delivery(back)).items == delivery.items
+    await killed.close()
+    await back.commit(delivery)  # what the other closed was not its own
+    await back.close()
+
+
+async def test_a_name_is_no_key_to_the_place_of_others(fresh_valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_of, "LEASE_MS", 400)
+    for first, second in (("processor-1", "processor-2"), ("", "processor-1"), ("processor-1", "")):
+        async with opened(RedisSource(fresh_valkey, RAW, "g", first)):
+            with pytest.raises(ServiceError, match="another reader"):
+                await RedisSource(fresh_valkey, RAW, "g", second).open()
+
+
 async def test_a_reader_that_lost_its_lease_commits_nothing(fresh_valkey: str) -> None:
     await written(RedisSink(fresh_valkey, RAW, MEMORY), [record()])
     source = RedisSource(fresh_valkey, RAW, "g")
