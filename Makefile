@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+unexport PYTHONDONTWRITEBYTECODE      # a part that died is back in half the time from bytecode
 
 .PHONY: up down status kafka test lint unit services browser notebooks faults bench bench-decode bench-flow chromium java lock clean
 
