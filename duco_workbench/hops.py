@@ -1,7 +1,8 @@
 """How far each machine's messages have come, hop by hop: noted beside the log, read by status. Lossy, never waited for.
 
-The hash ``hops:{hop}`` has a field ``["tenant","chassis_id","msg_type"]`` with ``epoch:seq:ts:count``: the message
-highest by (epoch, seq), and how many passed this hop, redelivered ones and ones that became dead letters included.
+The hash ``hops:{hop}`` has a field ``["tenant","chassis_id","msg_type"]`` with ``epoch:seq:ts:count``: the newest
+message, and how many passed this hop, redelivered ones and ones that became dead letters included. The newest by its
+time, then by (epoch, seq): a past that is written later has a higher epoch and older times.
 """
 
 from __future__ import annotations
@@ -30,16 +31,19 @@ LAST_WORD_S = 1.0
 
 # Integers are compared as text (longer is greater), for Lua's numbers lose digits past 2^53.
 _NOTE = """
-local function newer(a, b)
-  if #a ~= #b then return #a > #b end
-  return a > b
+local function newer(had, came)
+  for i = 1, 3 do
+    if #had[i] ~= #came[i] then return #had[i] > #came[i] end
+    if had[i] ~= came[i] then return had[i] > came[i] end
+  end
+  return false
 end
 for i = 1, #ARGV, 5 do
   local epoch, seq, ts, count = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4])
   local old = redis.call('HGET', KEYS[1], ARGV[i])
   if old then
     local had = {string.match(old, '^(%d+):(%d+):(%d+):(%d+)$')}
-    if newer(had[1], epoch) or (had[1] == epoch and newer(had[2], seq)) then epoch, seq, ts = had[1], had[2], had[3] end
+    if newer({had[3], had[1], had[2]}, {ts, epoch, seq}) then epoch, seq, ts = had[1], had[2], had[3] end
     count = count + tonumber(had[4])
   end
   redis.call('HSET', KEYS[1], ARGV[i], table.concat({epoch, seq, ts, string.format('%.0f', count)}, ':'))
@@ -55,7 +59,7 @@ class Which(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The highest message by (epoch, seq), its ``ts`` in microseconds UTC, and a running count of all."""
+    """The newest message, its ``ts`` in microseconds UTC, and a running count of all."""
 
     epoch: int
     seq: int
@@ -63,8 +67,8 @@ class Mark:
     count: int
 
     def and_also(self, other: Mark) -> Mark:
-        higher = max(self, other, key=lambda mark: (mark.epoch, mark.seq))
-        return replace(higher, count=self.count + other.count)
+        newest = max(self, other, key=lambda mark: (mark.ts, mark.epoch, mark.seq))
+        return replace(newest, count=self.count + other.count)
 
 
 def hop_key(hop: str) -> str:
@@ -124,13 +128,13 @@ class HopNotes:
 
 
 def _mark(record: Record) -> Mark:
-    """(0, 0), lower than any, for an id that is not the machine's own: such a message has no readable envelope."""
+    """Older than any for an id that is not the machine's own: such a message has no readable envelope."""
     try:
         chassis_id, epoch, seq = MessageId.parse(record.message_id)
     except ValueError:
-        return Mark(0, 0, record.ts, 1)
+        return Mark(0, 0, 0, 1)
     own = chassis_id == record.chassis_id and min(epoch, seq, record.ts) >= 0
-    return Mark(epoch, seq, record.ts, 1) if own else Mark(0, 0, max(record.ts, 0), 1)
+    return Mark(epoch, seq, record.ts, 1) if own else Mark(0, 0, 0, 1)
 
 
 class Noted(Generic[T]):

@@ -1,6 +1,6 @@
 """How far each machine's messages are, hop by hop: ``sent``, ``hub``, ``raw``, ``parsed``, ``distributed``, ``stored``.
 
-A mark is the highest (epoch, seq) of a machine's msgType there, with its time and a count. ``sent`` knows no msgTypes.
+A mark is the newest message of a machine's msgType there, with its time and a count. ``sent`` knows no msgTypes.
 """
 
 from __future__ import annotations
@@ -43,17 +43,8 @@ def of_machines(marks: Marks) -> dict[tuple[str, str], Mark]:
     found: dict[tuple[str, str], Mark] = {}
     for (tenant, chassis_id, _), mark in marks.items():
         known = found.get((tenant, chassis_id))
-        found[tenant, chassis_id] = newer(known, mark) if known else mark
+        found[tenant, chassis_id] = known.and_also(mark) if known else mark
     return found
-
-
-def newer(one: Mark, other: Mark) -> Mark:
-    """The mark of the newest message, and the count of both.
-
-    The newest and not the one of the highest epoch: a past that is written later has a higher epoch and older times.
-    """
-    newest = max(one, other, key=lambda m: (m.ts, m.epoch, m.seq))
-    return Mark(newest.epoch, newest.seq, newest.ts, one.count + other.count)
 
 
 def highest(marks: Marks, tenant: str, chassis_id: str) -> tuple[int, int]:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from ..hops import Mark, Which
 from ..sinks.clickhouse import connect, reported
 from .loss import Held
-from .marks import newer
 from .numbers import Epoch, by_epoch, of_drop, of_letter
 from .runs import Run, union
 
@@ -154,7 +153,7 @@ class _Reading:
                 which = Which(tenant, chassis_id, msg_type)
                 mark = Mark(epoch, highest, newest, numbers if epoch else rows_of_type)
                 known = self.found.marks.get(which)
-                self.found.marks[which] = newer(known, mark) if known else mark
+                self.found.marks[which] = known.and_also(mark) if known else mark
             if not epoch:
                 continue
             where = Epoch(tenant, chassis_id, epoch)

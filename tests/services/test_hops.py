@@ -58,6 +58,13 @@ async def test_epochs_and_sequences_order_as_integers(
     assert in_one == in_two == {EVENTS: Mark(*highest, T, 2)}
 
 
+async def test_a_past_that_is_written_later_is_not_the_newest(fresh_valkey: str) -> None:
+    live, past = by_id(1, 50, T + 9), by_id(2, 1, T)
+    in_one = await noted(fresh_valkey, [live, past], hop="raw")
+    in_two = await noted(fresh_valkey, [live], [past], hop="parsed")
+    assert in_one == in_two == {EVENTS: Mark(1, 50, T + 9, 2)}
+
+
 @pytest.mark.parametrize("message_id", ["3:17", "", "m2:1:9", "m1:1:-2", "m1:a:b"])
 async def test_an_id_that_is_not_the_machines_own_only_counts(fresh_valkey: str, message_id: str) -> None:
     found = await noted(fresh_valkey, [record(5), record(message_id=message_id, ts=T + 9)])
