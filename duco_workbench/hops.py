@@ -1,8 +1,9 @@
 """How far each machine's messages have come, hop by hop: noted beside the log, read by status. Lossy, never waited for.
 
 The hash ``hops:{hop}`` has a field ``["tenant","chassis_id","msg_type"]`` with ``epoch:seq:ts:count``: the newest
-message, and how many passed this hop, redelivered ones and ones that became dead letters included. The newest by its
-time, then by (epoch, seq): a past that is written later has a higher epoch and older times.
+message, and how many passed this hop, redelivered ones and ones that became dead letters included. The newest of an
+epoch has the highest seq, for a machine's clock may be set back; of two epochs it has the latest time, for a past that
+is written later has the higher epoch.
 """
 
 from __future__ import annotations
@@ -31,19 +32,18 @@ LAST_WORD_S = 1.0
 
 # Integers are compared as text (longer is greater), for Lua's numbers lose digits past 2^53.
 _NOTE = """
-local function newer(had, came)
-  for i = 1, 3 do
-    if #had[i] ~= #came[i] then return #had[i] > #came[i] end
-    if had[i] ~= came[i] then return had[i] > came[i] end
-  end
-  return false
+local function greater(a, b)
+  if #a ~= #b then return #a > #b end
+  return a > b
 end
 for i = 1, #ARGV, 5 do
   local epoch, seq, ts, count = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4])
   local old = redis.call('HGET', KEYS[1], ARGV[i])
   if old then
     local had = {string.match(old, '^(%d+):(%d+):(%d+):(%d+)$')}
-    if newer({had[3], had[1], had[2]}, {ts, epoch, seq}) then epoch, seq, ts = had[1], had[2], had[3] end
+    local stays = greater(had[3], ts) or (had[3] == ts and greater(had[1], epoch))
+    if had[1] == epoch then stays = greater(had[2], seq) end
+    if stays then epoch, seq, ts = had[1], had[2], had[3] end
     count = count + tonumber(had[4])
   end
   redis.call('HSET', KEYS[1], ARGV[i], table.concat({epoch, seq, ts, string.format('%.0f', count)}, ':'))
@@ -67,8 +67,9 @@ class Mark:
     count: int
 
     def and_also(self, other: Mark) -> Mark:
-        newest = max(self, other, key=lambda mark: (mark.ts, mark.epoch, mark.seq))
-        return replace(newest, count=self.count + other.count)
+        in_time = (self.ts, self.epoch) > (other.ts, other.epoch)
+        is_newer = self.seq > other.seq if self.epoch == other.epoch else in_time
+        return replace(self if is_newer else other, count=self.count + other.count)
 
 
 def hop_key(hop: str) -> str:

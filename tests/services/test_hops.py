@@ -65,6 +65,13 @@ async def test_a_past_that_is_written_later_is_not_the_newest(fresh_valkey: str)
     assert in_one == in_two == {EVENTS: Mark(1, 50, T + 9, 2)}
 
 
+async def test_a_clock_that_was_set_back_holds_nothing_up(fresh_valkey: str) -> None:
+    ahead, right = by_id(1, 50, T + 9), by_id(1, 51, T)
+    in_one = await noted(fresh_valkey, [ahead, right], hop="raw")
+    in_two = await noted(fresh_valkey, [ahead], [right], hop="parsed")
+    assert in_one == in_two == {EVENTS: Mark(1, 51, T, 2)}
+
+
 @pytest.mark.parametrize("message_id", ["3:17", "", "m2:1:9", "m1:1:-2", "m1:a:b"])
 async def test_an_id_that_is_not_the_machines_own_only_counts(fresh_valkey: str, message_id: str) -> None:
     found = await noted(fresh_valkey, [record(5), record(message_id=message_id, ts=T + 9)])
