@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from duco_workbench.flows.distributor import DistributorSinks, dead_letter_office, distributor
 from duco_workbench.flows.processor import ProcessorSinks, processor
@@ -14,6 +15,7 @@ from duco_workbench.log import log_gauge, log_sink, log_source
 from duco_workbench.log_address import LogAddress
 from duco_workbench.model import Record
 from duco_workbench.parsing.logic import ManifestLogic
+from duco_workbench.ports import Sink
 from duco_workbench.runtime import Stop, run_flow
 from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleTable, connect
 from duco_workbench.sinks.snapshot import SnapshotSink
@@ -28,14 +30,33 @@ BO_ 2364540158 EEC1: 8 A
 BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","reserved","J1939PG";
 BA_DEF_DEF_ "VFrameFormat" "J1939PG";
 """
+T = TypeVar("T")
 READERS = ((RAW.name, "processor"), (PARSED.name, "distributor"), (DEAD_LETTERS.name, "distributor"))
 
 
+class Timed(Generic[T]):
+    """A sink that remembers its batches; ``at``: when (monotonic) each message was first safe there."""
+
+    def __init__(self, sink: Sink[T]) -> None:
+        self._sink = sink
+        self.open, self.close = sink.open, sink.close
+        self.batches: list[Sequence[T]] = []
+        self.at: dict[str, float] = {}
+
+    async def write(self, batch: Sequence[T]) -> None:
+        await self._sink.write(batch)
+        self.batches.append(batch)
+        for item in batch:
+            self.at.setdefault(item.record.message_id, time.monotonic())  # type: ignore[attr-defined]
+
+
 class Pipes:
-    """Its two ends: ``send`` to the raw log, ``rows`` of the store."""
+    """Its two ends: ``send`` to the raw log, ``rows`` of the store; and when what came there."""
 
     def __init__(self, log_url: str, store_url: str) -> None:
         self.log_url, self.store_url = log_url, store_url
+        self.stored = Timed(SampleTable(store_url))
+        self.refused = Timed(DeadLetterTable(store_url))
 
     async def send(self, *records: Record) -> None:
         await self.put(RAW, *records)
@@ -63,8 +84,8 @@ async def running_pipes(log_url: str, store_url: str, logic: ManifestLogic) -> A
     stop = Stop()
     log = LogAddress(log_url, MEMORY)
     to = ProcessorSinks(RawArchive(store_url), log_sink(log, PARSED), log_sink(log, DEAD_LETTERS))
-    out = DistributorSinks(SampleTable(store_url), SnapshotSink(log_url), DeadLetterTable(store_url))
-    letters = DeadLetterTable(store_url)
+    pipes = Pipes(log_url, store_url)
+    out = DistributorSinks(pipes.stored, SnapshotSink(log_url), DeadLetterTable(store_url))
     flows = (
         run_flow(
             log_source(log, RAW, "processor"),
@@ -80,14 +101,14 @@ async def running_pipes(log_url: str, store_url: str, logic: ManifestLogic) -> A
         ),
         run_flow(
             log_source(log, DEAD_LETTERS, "distributor"),
-            lambda batches: dead_letter_office(batches, letters),
-            (letters,),
+            lambda batches: dead_letter_office(batches, pipes.refused),
+            (pipes.refused,),
             stop,
         ),
     )
     tasks = [asyncio.create_task(flow) for flow in flows]
     try:
-        yield Pipes(log_url, store_url)
+        yield pipes
     finally:
         stop.set()
         await asyncio.gather(*tasks)
