@@ -1,8 +1,9 @@
 """Dead letters: which there are, what is in one, and putting them back on the raw log to be judged by today's logic.
 
-A letter is closed by the flow, not by who replays it (``schema/sql/0005_judgements.sql``): a replay may be killed at
-any point and run again, and running it twice changes nothing. All times are microseconds UTC; those that choose letters
-are the hub's, since a refused message may say any time.
+A letter is closed by the flow, not by who replays it (``schema/sql``, 0005 and 0006): a replay may be killed at any
+point and run again, and running it twice changes nothing. A message that is good
+when it is merely delivered again closes its letter too. All times are microseconds UTC; those that choose letters are
+the hub's, since a refused message may say any time.
 """
 
 from __future__ import annotations
@@ -163,6 +164,9 @@ class DeadLetterBox:
             some = " and ".join(f"{row['letter']} of {row['chassis_id']}" for row in found)
             raise ConfigError(f"{name!r} may be {some}: write more of it, or say --machine")
         return [_letter(row) for row in self._rows(_JUDGED, **found[0])]
+
+    def is_open(self, letter: Letter) -> bool:
+        return bool(self.each(Chosen(letter.record.chassis_id, letters=(letter.letter,)), limit=1))
 
     async def replay(self, chosen: Chosen, raw_log: Sink[Record]) -> Replayed:
         """Put the records of the chosen open letters back on the raw log, each machine's in the order of its time.

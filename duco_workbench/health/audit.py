@@ -4,7 +4,7 @@ Of each machine and epoch every number from 1 to the high-water mark must be in 
 
 - **stored**: in the raw archive *and* with all its values stored. The archive alone proves nothing, for it keeps
   messages before they are judged: ``parsed_messages`` has those whose values the distributor has stored.
-- **dead**: in an open dead letter, i.e. one whose message was not replayed with success.
+- **dead**: in an open dead letter, i.e. one whose message was not good later, replayed or delivered again.
 - **dropped**: in a ``drop`` event, by which an agent tells what it gave up after it had given it a number.
 
 The high-water mark is the highest number that the agent says it has given, or that is anywhere in the store. What can

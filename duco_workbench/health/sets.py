@@ -72,7 +72,8 @@ def account(sets: Sets, moment: Moment, first: int = 1) -> Account:
     """Every number from ``first`` on must be in exactly one set.
 
     The names of what is wrong: ``missing`` (nowhere), ``unparsed`` (archived and never judged: its values are missing),
-    ``stored and dead``, ``stored and dropped``, ``dead and dropped``.
+    ``stored and dropped``, ``dead and dropped``, and ``stored and dead``, which no view of ours shows: values that are
+    stored close a letter.
     """
     high_water = max(sets.last, moment.report.minted if moment.report else 0)
     stored = both(sets.archived, sets.parsed)
@@ -82,7 +83,7 @@ def account(sets: Sets, moment: Moment, first: int = 1) -> Account:
     wrong = {
         "missing": absent if moment.settled else up_to(absent, _judged_up_to(sets, moment)),
         "unparsed": waiting if is_judged else [],
-        "stored and dead": both(sets.parsed, sets.dead) if is_judged else [],  # a letter that is being closed
+        "stored and dead": both(sets.parsed, sets.dead),
         "stored and dropped": both(union(sets.archived, sets.parsed), sets.dropped),
         "dead and dropped": both(sets.dead, sets.dropped),
     }

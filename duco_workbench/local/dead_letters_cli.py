@@ -28,6 +28,7 @@ app = typer.Typer(
 console = Console(highlight=False, markup=False, emoji=False, width=500)
 
 SHOWN = 4000  # characters of a body
+GOOD = "good: the letter is closed"
 Machine = Annotated[str, typer.Option(metavar="NAME", help="of this machine only")]
 Reason = Annotated[str, typer.Option(metavar="CODE", help="of this reason only, e.g. no_manifest")]
 Since = Annotated[str, typer.Option(metavar="T", help="that the hub took at T or later, e.g. 2026-01-31T08:00:00Z")]
@@ -66,11 +67,12 @@ def show(
     data: DataOption = Path("var"),
 ) -> None:
     """Everything of one letter: how often it was judged and how, where it came from, what is in it."""
-    judged = _box(_settings(data)).judgements(letter, machine)
+    box = _box(_settings(data))
+    judged = box.judgements(letter, machine)
     if as_json:
         _print_json([_flat(one) for one in judged])
     else:
-        _print_letter(judged)
+        _print_letter(judged, is_open=box.is_open(judged[-1]))
 
 
 @app.command()
@@ -159,13 +161,15 @@ def _letters(found: Iterable[Letter]) -> Table:
     return table
 
 
-def _print_letter(judged: list[Letter]) -> None:
+def _print_letter(judged: list[Letter], is_open: bool) -> None:
     letter, record = judged[-1], judged[0].record  # what a good judgement is written from has no body any more
     table = Table(box=None, show_header=False)
     table.add_row("letter", letter.letter)
     for one in judged:
         when = f"replayed {_when(one.replayed_at)}" if one.replayed_at else "at first"
-        table.add_row(when, f"{one.reason}: {one.detail}" if one.reason else "good: the letter is closed")
+        table.add_row(when, f"{one.reason}: {one.detail}" if one.reason else GOOD)
+    if letter.reason and not is_open:
+        table.add_row("delivered again", GOOD)
     for name in ("tenant", "chassis_id", "msg_type", "message_id", "v", "hub_partition", "hub_sequence"):
         table.add_row(name, str(getattr(record, name)))
     for name in ("ts", "ts_enqueued", "ts_ingested"):

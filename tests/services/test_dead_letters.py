@@ -96,6 +96,30 @@ async def test_a_letter_is_judged_again_by_the_logic_of_today(
     assert [letter.reason for letter in box.judgements("m1:1:1")] == ["no_manifest", "no_manifest", PASSED]
 
 
+async def test_a_message_that_is_good_when_it_is_delivered_again_closes_its_letter(
+    pipes: Pipes, box: DeadLetterBox, logic: ManifestLogic, duco: Any
+) -> None:
+    """As after a kill before the commit, and a change of the logic meanwhile; or the other way round."""
+    twice, once, other = can_record(1), can_record(2), can_record(1, chassis_id="m2")
+    nameless = replace(record(5, GARBAGE), message_id="3:5", msg_type="unknown")
+    later = can_record(3, message_id="m1:2:1")  # of another epoch
+    await pipes.send(twice, other, nameless, later)
+    await pipes.idle()
+    assert len(reasons(box)) == 4
+    logic.use(EVERYTHING)
+    await pipes.send(twice, once, nameless)
+    await pipes.idle()
+    still = {"m1:2:1": "no_manifest", "m2:1:1": "no_manifest"}
+    assert {name: reason for name, reason in reasons(box).items() if reason != "malformed_json"} == still
+    logic.use(Knowledge(8, DEVICES))
+    await pipes.send(twice, once)
+    await pipes.idle()
+    assert len(reasons(box)) == 3
+    assert await replayed(pipes, box, letters=["m1:1:1", "m1:1:2"]) == Outcome(0, {}, 0)
+    assert "delivered again  good: the letter is closed" in (await asyncio.to_thread(duco, "show", "m1:1:1")).stdout
+    assert "closed" not in (await asyncio.to_thread(duco, "show", "m2:1:1")).stdout
+
+
 async def test_refused_again_for_another_reason_is_one_letter_with_the_new_one(
     pipes: Pipes, box: DeadLetterBox, logic: ManifestLogic
 ) -> None:

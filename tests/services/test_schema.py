@@ -39,7 +39,7 @@ def url(store: StoreProcess, database: str) -> str:
 
 def test_a_database_of_its_own_with_every_table_and_view(store: StoreProcess) -> None:
     client = connect(url(store, "fresh"))
-    assert migrate(client) == LATEST == 5
+    assert migrate(client) == LATEST == 6
     rows = client.query("SELECT name, engine FROM system.tables WHERE database = 'fresh'").result_rows
     assert {name for name, engine in rows if engine == "View"} == VIEWS
     assert {name for name, engine in rows if engine != "View"} == TABLES

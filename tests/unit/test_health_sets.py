@@ -85,8 +85,7 @@ LAST_THREE = Sets([Run(1, 7)], [Run(1, 7)])
         (LAST_THREE, Moment(Report(7, 10, 11)), 3, {}),
         (LAST_THREE, Moment(Report(7, 10, 11), drained=True), 0, {"missing": [Run(8, 10)]}),
         (LAST_THREE, Moment(Report(7, 10, 9), drained=True), 2, {"missing": [Run(8, 8)]}),  # 9 and 10 wait in its queue
-        (Sets(TEN, TEN, [Run(4, 4)]), Moment(), 0, {}),  # a letter that is being closed
-        (Sets(TEN, TEN, [Run(4, 4)]), Moment(emptied=True), 0, {"stored and dead": [Run(4, 4)]}),
+        (Sets(TEN, TEN, [Run(4, 4)]), Moment(), 0, {"stored and dead": [Run(4, 4)]}),
         (Sets([Run(1, 5)], [Run(1, 5)], (), [Run(9, 10)]), Moment(), 0, {"missing": [Run(6, 8)]}),
     ],
 )
