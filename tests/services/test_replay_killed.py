@@ -1,0 +1,97 @@
+"""`duco dead-letters replay`, killed at random points and run again: nothing lost or doubled, every letter closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import redis
+from pipes_kit import DBC, running_pipes
+from records import T, can_record, frames
+
+from duco_workbench.health.audit import Asked, audit
+from duco_workbench.local.store.process import StoreProcess
+from duco_workbench.model import SECOND, Binding, Manifest
+from duco_workbench.parsing.logic import Knowledge, ManifestLogic
+from duco_workbench.redis_log import stream_key
+from duco_workbench.schema import migrate
+from duco_workbench.settings import Settings
+from duco_workbench.sinks.clickhouse import connect
+from duco_workbench.topics import PARTITIONS
+
+MACHINES = ("m1", "m2")
+DEVICES = frozenset(("demo", name) for name in MACHINES)
+MANIFESTS = tuple(Manifest(7, "demo", name, (Binding("*", "x", 1, DBC),)) for name in MACHINES)
+LETTERS = 1200  # twelve pages of a replay
+KILLS, SEED = 2, 5  # while nobody judges, and as many while the flow runs
+MOMENT_S = 0.03  # a page is put back in one go, and the next is there after some 20 ms
+OPEN = "SELECT toInt64(count()) FROM dead_letters_view"
+
+
+class Command:
+    """The replay as a process of its own, in sight of the raw log that it writes to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._raw = redis.Redis.from_url(settings.log_url)
+        self._before = self._written()
+        told = {"DUCO_LOG_URL": settings.log_url, "DUCO_STORE_URL": settings.store_url}
+        words = ["dead-letters", "replay", "--data", str(settings.data)]
+        command = [sys.executable, "-m", "duco_workbench.cli", *words]
+        self._process = subprocess.Popen(command, env=os.environ | told, stdout=subprocess.PIPE, text=True)
+
+    def _written(self) -> int:
+        keys = [stream_key("raw", p) for p in range(PARTITIONS)]
+        return sum(self._raw.xinfo_stream(key)["entries-added"] for key in keys if self._raw.exists(key))
+
+    def killed(self, chance: random.Random, letters: int) -> None:
+        """Kill it a moment after it has put back some of ``letters`` (at least one)."""
+        point, moment_s = chance.randint(1, letters), chance.uniform(0, MOMENT_S)
+        while self._written() - self._before < point:
+            assert self._process.poll() is None, "it ended before it was killed"
+            time.sleep(0.0005)
+        time.sleep(moment_s)
+        self._process.kill()
+        assert self._process.wait() == -signal.SIGKILL
+
+    def said(self) -> str:
+        """What it says at its end."""
+        out, _ = self._process.communicate(timeout=60)
+        assert self._process.returncode == 0
+        return out
+
+
+async def test_killed_at_random_points_and_run_again(valkey_url: str, store: StoreProcess, tmp_path: Path) -> None:
+    """At first nobody judges what comes back, so that letters are replayed several times; then the flow closes some."""
+    settings = Settings(log_url=valkey_url, store_url=f"http://127.0.0.1:{store.port}/killed", data=tmp_path)
+    migrate(connect(settings.store_url))
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    logic, chance = ManifestLogic(Knowledge(1, DEVICES)), random.Random(SEED)
+    async with running_pipes(valkey_url, settings.store_url, logic) as pipes:
+        numbers = range(1, LETTERS // len(MACHINES) + 1)
+        batches = [(seq, name, frames(10, T + seq * SECOND)) for seq in numbers for name in MACHINES]
+        await pipes.send(*(can_record(seq, batch, chassis_id=name) for seq, name, batch in batches))
+        await pipes.idle()
+    assert pipes.rows(OPEN) == [(LETTERS,)]
+    logic.use(Knowledge(7, DEVICES, MANIFESTS))
+    for _ in range(KILLS):
+        await asyncio.to_thread(Command(settings).killed, chance, LETTERS // 4)
+    async with running_pipes(valkey_url, settings.store_url, logic) as pipes:
+        for _ in range(KILLS):
+            await pipes.idle()
+            ((still_open,),) = pipes.rows(OPEN)
+            await asyncio.to_thread(Command(settings).killed, chance, still_open // 4)
+        assert re.fullmatch(r"(\d+) replayed: \1 good now\n", await asyncio.to_thread(Command(settings).said))
+        await pipes.idle()
+    assert pipes.rows(OPEN) == [(0,)]
+    found = await asyncio.to_thread(audit, settings, Asked(settled=True))
+    assert found.holds
+    assert [line.account.stored for line in found.lines] == [len(numbers)] * len(MACHINES)
+    assert pipes.rows("SELECT uniqExact(chassis_id, toStartOfSecond(ts)) FROM samples") == [(LETTERS,)]
