@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,11 +102,11 @@ def _wait_for(url: str) -> None:
 
 
 @contextmanager
-def kafka(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Broker]:
-    """A Kafka of one broker; ``extra``: server properties."""
+def kafka(folder: Path, extra: Mapping[str, str] | None = None, scram: Sequence[str] = ()) -> Iterator[Broker]:
+    """A Kafka of one broker; ``extra``: server properties; ``scram``: see :class:`Broker`."""
     from .local.kafka import Broker
 
-    broker = Broker(folder, free_port(), free_port(), extra)
+    broker = Broker(folder, free_port(), free_port(), extra, scram)
     try:
         broker.start()
         yield broker

@@ -40,7 +40,7 @@ def kafka_doors(tmp_path_factory: pytest.TempPathFactory) -> Doors:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory, kafka_doors: Doors) -> Iterator[Broker]:
     """A Kafka of this test run. Who stops it starts it again."""
-    with testing.kafka(tmp_path_factory.mktemp("kafka"), kafka_doors.properties()) as broker:
+    with testing.kafka(tmp_path_factory.mktemp("kafka"), kafka_doors.properties(), kafka_doors.scram()) as broker:
         yield broker
 
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 from duco_workbench.testing import free_port
 
 USER, PASSWORD = "duco", "a secret"
+SCRAM = {"SCRAM-SHA-256": "a second secret", "SCRAM-SHA-512": "a third"}
 
 
 @dataclass
@@ -35,7 +36,9 @@ class Doors:
 
     def properties(self) -> dict[str, str]:
         """Of the broker."""
-        login = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+        modules = "org.apache.kafka.common.security"
+        logins = {"PLAIN": f'{modules}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'}
+        logins |= dict.fromkeys(SCRAM, f"{modules}.scram.ScramLoginModule required;")
         return {
             "listeners": f"TLS://127.0.0.1:{self.certificate},SASL://127.0.0.1:{self.password}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,SASL:SASL_SSL",
@@ -44,9 +47,13 @@ class Doors:
             "ssl.keystore.location": str(self.folder / "broker.pem"),
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(self.folder / "ca.pem"),
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.sasl.plain.sasl.jaas.config": login,
+            "sasl.enabled.mechanisms": ",".join(logins),
+            **{f"listener.name.sasl.{way.lower()}.sasl.jaas.config": login for way, login in logins.items()},
         }
+
+    def scram(self) -> list[str]:
+        """The user's other passwords, which never go over the wire."""
+        return [f"{way}=[name={USER},password={password}]" for way, password in SCRAM.items()]
 
 
 def _pkcs8(made: trustme.LeafCert) -> bytes:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, DucoError, ServiceError
@@ -50,8 +50,17 @@ _JAVA = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j
 class Broker:
     """One broker process on a folder of its own; stopped or killed, it starts again with all it has acknowledged."""
 
-    def __init__(self, folder: Path, port: int, controller_port: int, extra: Mapping[str, str] | None = None) -> None:
-        """``extra``: more server properties; ``listeners`` in it are added to the plain one."""
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        controller_port: int,
+        extra: Mapping[str, str] | None = None,
+        scram: Sequence[str] = (),
+    ) -> None:
+        """``extra``: more server properties; ``listeners`` in it are added to the plain one. ``scram``: who may come in
+        by a password, from the broker's first start on, e.g. ``SCRAM-SHA-256=[name=duco,password=secret]``.
+        """
         self.folder, self.port = folder.resolve(), port
         self.address = f"127.0.0.1:{port}"
         self.url = f"kafka://{self.address}"
@@ -67,6 +76,7 @@ class Broker:
             "log.dirs": str(self.folder / "data"),
             **more,
         }
+        self._scram = [word for user in scram for word in ("--add-scram", user)]
 
     def start(self) -> None:
         """Returns when it answers. Raises: ConfigError (no Java, no classes), ServiceError (it does not come up)."""
@@ -77,7 +87,8 @@ class Broker:
         log = (self.folder / "kafka.log").open("ab")
         with log:
             if not (self.folder / "data" / "meta.properties").exists():
-                format_ = _java("kafka.tools.StorageTool", "format", "-t", _new_id(), "-c", str(config))
+                words = ["format", "-t", _new_id(), "-c", str(config), *self._scram]
+                format_ = _java("kafka.tools.StorageTool", *words)
                 subprocess.run(format_, check=True, stdout=log, stderr=log)
             self._process = subprocess.Popen(_java("kafka.Kafka", str(config)), stdout=log, stderr=log)
         self._wait_until_it_answers()

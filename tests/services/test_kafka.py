@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from kafka_kit import PASSWORD, USER, Doors
+from kafka_kit import PASSWORD, SCRAM, USER, Doors
 from log_ends import next_delivery, opened, written
 from records import record
 
@@ -294,6 +294,22 @@ async def test_certificates_and_passwords_open_the_log(kafka_doors: Doors, on_ka
         await source.commit(await next_delivery(source))
     async with log_gauge(by_password) as gauge:
         assert await gauge.lag("raw", "g") == 0
+
+
+@pytest.mark.parametrize("mechanism", SCRAM)
+async def test_a_password_that_stays_at_home_opens_the_log(
+    kafka_doors: Doors, on_kafka: LogAddress, mechanism: str
+) -> None:
+    mine = secured(kafka_doors, on_kafka, "SASL_SSL", mechanism=mechanism, user=USER, password=SCRAM[mechanism])
+    await written(log_sink(mine, RAW), [record(1)])
+    async with opened(log_source(mine, RAW, "g")) as source:
+        await source.commit(await next_delivery(source))
+    async with log_gauge(mine) as gauge:
+        assert await gauge.lag("raw", "g") == 0
+    for wrong in ({"password": PASSWORD}, {"user": "nobody"}):
+        other = replace(mine, kafka=replace(mine.kafka, **wrong))
+        with pytest.raises(ServiceError, match="the log does not answer"):
+            await log_sink(other, RAW).open()
 
 
 async def test_a_door_that_stays_shut_says_so(kafka_doors: Doors, on_kafka: LogAddress) -> None:
