@@ -27,12 +27,12 @@ from typing import NamedTuple
 from duco_workbench import wire
 from duco_workbench.errors import ConfigError
 from duco_workbench.model import SECOND, Clock, Envelope, MessageId
+from duco_workbench.sequences import runs_of
 
 from .drafts import Draft
 from .recovery import recover
 from .room import OLD, Limits, Old, to_go
 from .rows import COLUMNS, INSERT, NORMAL, REALTIME, RECORD, Row, redate, row_of, unpack
-from .runs import runs_of
 from .schema import VERSION, begin, migrate, read_state, write_state
 from .state import Counts, State
 from .storage import QueueCorrupt, QueueError, Storage

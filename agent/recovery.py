@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 
+from duco_workbench.sequences import Run, each, runs_of, size, union, without
+
 from .rows import INSERT, checksum
-from .runs import Run, count, each, merged, runs_of, without
 from .salvage import Damaged
 from .schema import begin, write_state
 from .state import Drop, State
@@ -38,7 +39,7 @@ def recover(file: Storage, chassis_id: str, now: int) -> str:
     state.epochs = [*state.epochs, (epoch, state.number)]
     with file.writing() as db:
         write_state(db, state)
-    return f"{count(waiting)} messages were saved, {lost}{trouble}"
+    return f"{size(waiting)} messages were saved, {lost}{trouble}"
 
 
 def _copy(file: Storage, damaged: Damaged) -> tuple[list[Run], list[tuple[int, int]], str]:
@@ -53,7 +54,7 @@ def _copy(file: Storage, damaged: Damaged) -> tuple[list[Run], list[tuple[int, i
                 return waiting, sorted(epochs), "; the disk has no room for more"
             with file.writing() as db:
                 db.executemany(INSERT, [row._replace(crc=checksum(row)) for row in rows])
-            waiting = merged(waiting, runs_of(row.number for row in rows))
+            waiting = union(waiting, runs_of(row.number for row in rows))
             epochs |= {(message_id.epoch, row.number - message_id.seq) for row, message_id in chunk}
     except QueueError as error:
         return waiting, sorted(epochs), f"; it ended there: {error}"
@@ -70,7 +71,7 @@ def _settle_accounts(state: State, waiting: list[Run], noted: tuple[int, int] | 
     """
     lost = without(state.waiting, waiting)
     state.drop("corrupt", list(each(lost)))
-    words = f"{count(lost)} are lost"
+    words = f"{size(lost)} are lost"
     if not is_known:
         words += ", and nobody knows which others"
         epoch, number = noted or (state.epoch if state.epochs else 0, "?")

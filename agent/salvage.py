@@ -17,9 +17,9 @@ from typing import NamedTuple
 from duco_workbench import wire
 from duco_workbench.errors import DataError
 from duco_workbench.model import MessageId
+from duco_workbench.sequences import each
 
 from .rows import RECORD, Row, unpack
-from .runs import each
 from .state import State, from_row
 
 MOST = 1_000_000  # numbers that are asked for one by one when only the pages around them can be read

@@ -6,8 +6,9 @@ import sqlite3
 
 import msgspec
 
+from duco_workbench.sequences import runs_of
+
 from .rows import RECORD
-from .runs import runs_of
 from .state import Boot, State, from_row, to_row
 from .storage import QueueCorrupt
 

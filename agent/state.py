@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 
 from duco_workbench.model import MessageId
-
-from .runs import Run, count, merged, runs_of, without
+from duco_workbench.sequences import Run, runs_of, size, union, without
 
 MAX_RUNS = 500  # in one event, some 15 KB
 
@@ -52,7 +51,7 @@ class Drop(msgspec.Struct):
     text: str = ""
 
     def add(self, other: Drop) -> None:
-        self.runs = merged(self.runs, other.runs)
+        self.runs = union(self.runs, other.runs)
         times = [at for at in (self.first, self.last, other.first, other.last) if at is not None]
         self.first, self.last = (min(times), max(times)) if times else (None, None)
         self.text = self.text or other.text
@@ -61,7 +60,7 @@ class Drop(msgspec.Struct):
         """The ``data`` of ``drop`` events, several when there are very many runs."""
         for at in range(0, max(len(self.runs), 1), MAX_RUNS):
             runs = self.runs[at : at + MAX_RUNS]
-            data = {"reason": self.reason, "epoch": self.epoch, "runs": runs, "count": count(runs)}
+            data = {"reason": self.reason, "epoch": self.epoch, "runs": runs, "count": size(runs)}
             data |= {"first": self.first, "last": self.last}
             yield {**data, "text": self.text} if self.text else data
 
@@ -116,16 +115,16 @@ class State(msgspec.Struct):
     def seq(self) -> int:
         return self.number - self.before
 
-    def counts(self, size: int) -> Counts:
-        """``size``: bytes of what waits."""
+    def counts(self, held: int) -> Counts:
+        """``held``: bytes of what waits."""
         first = next((max(a, self.before + 1) for a, b in self.waiting if b > self.before), self.number + 1)
         return Counts(
             epoch=self.epoch,
             seq=self.seq,
             first=first - self.before,
             acknowledged=self.acknowledged,
-            depth=count(self.waiting),
-            size=size,
+            depth=size(self.waiting),
+            size=held,
             newest=self.newest,
             drops=self.drops,
         )
@@ -138,7 +137,7 @@ class State(msgspec.Struct):
         """The next numbers, which wait from now on."""
         numbers = range(self.number + 1, self.number + 1 + count)
         if count:
-            self.waiting = merged(self.waiting, [(numbers[0], numbers[-1])])
+            self.waiting = union(self.waiting, [Run(numbers[0], numbers[-1])])
             self.number = numbers[-1]
         return numbers
 
@@ -157,7 +156,7 @@ class State(msgspec.Struct):
 
     def tell(self, drop: Drop) -> None:
         """An event is to tell of it."""
-        self.drops = {**self.drops, drop.reason: self.drops.get(drop.reason, 0) + count(drop.runs)}
+        self.drops = {**self.drops, drop.reason: self.drops.get(drop.reason, 0) + size(drop.runs)}
         alike = [known for known in self.untold if (known.reason, known.epoch) == (drop.reason, drop.epoch)]
         if alike:
             alike[0].add(drop)

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from ..errors import ConfigError, DucoError
 from ..log import log_gauge
 from ..log_address import LogAddress
+from ..sequences import Run
 from ..sinks.clickhouse import connect, reported
 from ..topics import DEAD_LETTERS
 from .agents import Agent
@@ -33,7 +34,6 @@ from .audit_store import ARCHIVED, PARSED, AuditStore, Whole, sets_of
 from .loss import Report
 from .numbers import Epoch
 from .report import READERS, Addresses, Seen, is_drained, look_ahead
-from .runs import Run
 from .sets import Account, Moment, Sets, account
 
 LOOKS, PAUSE_S = 3, 1.0  # what is wrong while messages flow may be one that was just being judged

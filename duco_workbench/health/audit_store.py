@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..sequences import Run
 from .doubled_values import doubled_values
 from .numbers import Epoch, by_epoch, of_drop, of_letter
-from .runs import Run
 from .sets import Sets
 from .stored import NUMBERED
 

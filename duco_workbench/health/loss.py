@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .runs import Run, Runs, size, up_to, without
+from ..sequences import Run, Runs, size, up_to, without
 
 
 class Held(NamedTuple):

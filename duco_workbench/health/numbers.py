@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..model import MessageId
-from .runs import Run, union
+from ..sequences import Run, union
 
 
 class Epoch(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..sequences import Run, Runs, both, size, union, up_to, without
 from .loss import Held, Report, judged_up_to
-from .runs import Run, Runs, both, size, union, up_to, without
 
 
 @dataclass(frozen=True, slots=True)

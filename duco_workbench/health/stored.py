@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..hops import Mark, Which
+from ..sequences import Run, union
 from ..sinks.clickhouse import connect, reported
 from .loss import Held
 from .numbers import Epoch, by_epoch, of_drop, of_letter
-from .runs import Run, union
 
 # message_id is chassis_id:epoch:seq; of any other id epoch is NULL, and it counts as a message without a number.
 NUMBERED = """

@@ -76,7 +76,7 @@ def _entry(line: Line) -> dict[str, Any]:
 
 
 def _table(found: Audit) -> Table:
-    from ..health.runs import size
+    from ..sequences import size
 
     names = ("high-water", *(name.replace("_", " ") for name in COLUMNS), "missing", "in two places", "doubled")
     table = Table("machine", "epoch", *names, "verdict", box=None)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duco_workbench.health.loss import Held, Report, Verdict, judge, judged_up_to
-from duco_workbench.health.runs import Run, union
+from duco_workbench.sequences import Run, runs_of
 
 
 class Machine(NamedTuple):
@@ -75,7 +75,7 @@ def single(runs: tuple[Run, ...]) -> list[int]:
 @given(machines(), st.booleans())
 def test_it_finds_what_a_look_at_every_number_finds(machine: Machine, reported: bool) -> None:
     report = Report(7, machine.minted, machine.waits_from) if reported else None
-    explained = union([Run(n, n) for n in machine.dead])
+    explained = runs_of(machine.dead)
     found = judge(held(machine.stored), gaps(machine.stored), report, machine.drained, explained)
     model = naive(machine, reported)
     assert found[:3] == model[:3]

@@ -17,13 +17,13 @@ from duco_workbench.health.agents import agent_of
 from duco_workbench.health.loss import Held
 from duco_workbench.health.numbers import Epoch
 from duco_workbench.health.report import Seen, report
-from duco_workbench.health.runs import Run
 from duco_workbench.health.stored import Stored
 from duco_workbench.health.watch import Watch
 from duco_workbench.hops import Mark, Which
 from duco_workbench.local.status import print_status
 from duco_workbench.model import SECOND
 from duco_workbench.screens import status_view
+from duco_workbench.sequences import Run
 
 NOW = 1_760_000_100_000_000
 EPOCH = 1_760_000_000_000_000

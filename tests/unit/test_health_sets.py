@@ -10,22 +10,14 @@ from duco_workbench.health.audit_store import batches
 from duco_workbench.health.doubled_values import Share, shares
 from duco_workbench.health.loss import Report
 from duco_workbench.health.numbers import Epoch
-from duco_workbench.health.runs import Run, union
 from duco_workbench.health.sets import Account, Moment, Sets, account
+from duco_workbench.sequences import Run, each, runs_of
 
 numbers = st.sets(st.integers(1, 30))
 
 
-def runs(found: set[int]) -> list[Run]:
-    return union([Run(n, n) for n in found])
-
-
-def single(found: list[Run]) -> set[int]:
-    return {n for run in found for n in range(run.first, run.last + 1)}
-
-
 def sets(archived: set[int], parsed: set[int], dead: set[int], dropped: set[int]) -> Sets:
-    return Sets(runs(archived), runs(parsed), runs(dead), runs(dropped))
+    return Sets(*map(runs_of, (archived, parsed, dead, dropped)))
 
 
 def naive(
@@ -52,7 +44,7 @@ def test_it_finds_what_a_look_at_every_number_finds(
     high_water = max({minted, *archived, *parsed, *dead, *dropped})
     assert found.high_water == high_water
     model = naive(archived, parsed, dead, dropped, high_water)
-    assert {name: single(runs) for name, runs in found.wrong.items()} == model
+    assert {name: set(each(runs)) for name, runs in found.wrong.items()} == model
     assert (found.stored, found.dead, found.dropped) == (len(archived & parsed), len(dead), len(dropped))
     assert found.in_flight == 0
 
@@ -66,7 +58,7 @@ def test_what_is_under_way_is_wrong_only_when_it_should_be_there(
     moment = Moment(report, data.draw(st.booleans()), data.draw(st.booleans()))
     found = account(sets(archived, parsed, dead, dropped), moment)
     model = naive(archived, parsed, dead, dropped, found.high_water)
-    wrong = {name: single(runs) for name, runs in found.wrong.items()}
+    wrong = {name: set(each(runs)) for name, runs in found.wrong.items()}
     assert all(numbers <= model[name] for name, numbers in wrong.items())
     left = len(model.get("missing", ())) + len(model.get("unparsed", ()))
     assert found.in_flight == left - len(wrong.get("missing", ())) - len(wrong.get("unparsed", ()))

@@ -19,12 +19,12 @@ from agent import storage
 from agent.drafts import Draft
 from agent.queue import GAP, KEPT_ASIDE, MAX_BODY, Queue, Stamp, Waiting
 from agent.room import Limits
-from agent.runs import each
 from agent.state import MAX_RUNS, Drop
 from agent.storage import QueueCorrupt, QueueError
 from duco_workbench import wire
 from duco_workbench.errors import ConfigError
 from duco_workbench.model import SECOND, Clock, MessageId
+from duco_workbench.sequences import Run, each, runs_of
 
 NOW = 1_760_000_000 * SECOND
 YEAR = 365 * 86_400 * SECOND
@@ -175,7 +175,7 @@ def test_a_drop_is_told_in_the_form_of_the_golden_file(tmp_path: Path) -> None:
     golden = Path(__file__).parents[2] / "data" / "wire" / "vehicle_event_drop.json"
     known = wire.decode(golden.read_bytes()).payload
     with queue(tmp_path)._changing() as (_, state):
-        runs = [(first, last) for first, last in known.data["runs"]]
+        runs = [Run(first, last) for first, last in known.data["runs"]]
         drop = Drop("queue_full", known.data["epoch"], runs, known.data["first"], known.data["last"])
         state.tell(drop)
     (told,) = drop.as_events()
@@ -236,7 +236,7 @@ def test_what_is_older_than_the_limit_is_dropped_by_a_clock_that_is_kept(tmp_pat
 def test_a_record_of_very_many_runs_is_several_events(tmp_path: Path) -> None:
     q = queue(tmp_path)
     with q._changing() as (_, state):
-        state.tell(Drop("corrupt", 7, [(at, at) for at in range(1, 2401, 2)]))
+        state.tell(Drop("corrupt", 7, runs_of(range(1, 2401, 2))))
     drops = told(q)
     assert [len(drop["runs"]) for drop in drops] == [MAX_RUNS, MAX_RUNS, 200]
     assert sum(drop["count"] for drop in drops) == q.counts.drops["corrupt"] == 1200

@@ -16,10 +16,10 @@ from agent import storage
 from agent.drafts import Draft
 from agent.queue import Queue, Stamp
 from agent.room import Limits
-from agent.runs import each
 from agent.storage import QueueCorrupt
 from duco_workbench import wire
 from duco_workbench.model import SECOND, Clock
+from duco_workbench.sequences import each
 
 NOW = 1_760_000_000 * SECOND
 NORMAL, REALTIME = Stamp(Clock("ntp")), Stamp(Clock("ntp"), realtime=True)

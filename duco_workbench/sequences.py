@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 
@@ -21,6 +21,11 @@ class Run(NamedTuple):
 
 
 Runs = Sequence[Run]
+
+
+def runs_of(numbers: Iterable[int]) -> list[Run]:
+    """Of numbers in any order."""
+    return union(Run(number, number) for number in numbers)
 
 
 def union(*sets: Iterable[Run]) -> list[Run]:
@@ -72,3 +77,8 @@ def up_to(runs: Iterable[Run], last: int) -> list[Run]:
 def size(runs: Iterable[Run]) -> int:
     """How many numbers."""
     return sum(run.size for run in runs)
+
+
+def each(runs: Iterable[Run]) -> Iterator[int]:
+    for first, last in runs:
+        yield from range(first, last + 1)

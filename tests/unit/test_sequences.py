@@ -7,26 +7,22 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duco_workbench.health.runs import Run, both, size, union, up_to, without
+from duco_workbench.sequences import Run, both, each, runs_of, size, union, up_to, without
 
 sets = st.sets(st.integers(1, 60))
 anything = st.lists(st.builds(Run, st.integers(1, 60), st.integers(0, 60)), max_size=8)
-
-
-def runs(numbers: set[int]) -> list[Run]:
-    return union([Run(n, n) for n in numbers])
 
 
 def numbers(found: list[Run]) -> set[int]:
     """Of runs as they must be: none is empty, rising, apart."""
     assert all(run.size > 0 for run in found)
     assert all(a.last + 1 < b.first for a, b in pairwise(found))
-    return {n for run in found for n in range(run.first, run.last + 1)}
+    return set(each(found))
 
 
 @given(sets, sets, st.integers(0, 61))
 def test_runs_are_sets(one: set[int], other: set[int], last: int) -> None:
-    a, b = runs(one), runs(other)
+    a, b = runs_of(one), runs_of(other)
     assert numbers(a) == one
     assert size(a) == len(one)
     assert numbers(both(a, b)) == one & other
