@@ -137,7 +137,7 @@ class HubService:
         """Of every device, page by page."""
         headers = {"x-ms-max-item-count": str(PAGE)}
         while True:
-            answer = self._request("POST", "/devices/query", {"query": "SELECT * FROM devices"}, headers)
+            answer = self._answer("POST", "/devices/query", {"query": "SELECT * FROM devices"}, headers, TIMEOUT_S)
             yield from _as(list, _json(answer))
             if not (more := answer.headers.get("x-ms-continuation")):
                 return
@@ -186,17 +186,10 @@ class HubService:
         timeout: float = TIMEOUT_S,
     ) -> Any:
         """What has no method here, e.g. the local hub's ``/duco/status``. Returns: the JSON, None for nothing."""
-        return _json(self._request(method, path, body, headers, timeout))
+        return _json(self._answer(method, path, body, headers or {}, timeout))
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = TIMEOUT_S,
-    ) -> httpx.Response:
-        headers = {**(headers or {}), "Authorization": self._authorization()}
+    def _answer(self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout: float) -> httpx.Response:
+        headers = {**headers, "Authorization": self._authorization()}
         url = f"{path}{'&' if '?' in path else '?'}api-version={API_VERSION}"
         try:
             answer = self._http.request(method, url, json=body, headers=headers, timeout=timeout)
