@@ -86,8 +86,13 @@ class EventsEndpoint:
         self._thread.join(PATIENCE_S)
 
     def append(self, *bodies, device="wl-1", system=None, properties=None):
-        """What is stored of each body."""
-        return [self.call(self.journal.append(device, "638", system or {}, properties or {}, body)) for body in bodies]
+        """What is stored of each body, one after the other."""
+
+        async def append_each():
+            known = device, "638", system or {}, properties or {}
+            return [await self.journal.append(*known, body) for body in bodies]
+
+        return self.call(append_each())
 
     def fill(self, bodies, device="wl-1"):
         """Many at once, in order."""

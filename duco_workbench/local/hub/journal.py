@@ -102,18 +102,7 @@ class Journal:
 
     # -- writing
 
-    async def append(
-        self,
-        device_id: str,
-        generation: str,
-        system: Mapping[str, str],
-        properties: Mapping[str, str],
-        body: bytes,
-    ) -> Stored:
-        """Returns when the message is durable. Raises: ServiceError when the disk does not take it."""
-        return await self.enqueue(device_id, generation, system, properties, body)
-
-    def enqueue(
+    def append(
         self,
         device_id: str,
         generation: str,
@@ -121,7 +110,10 @@ class Journal:
         properties: Mapping[str, str],
         body: bytes,
     ) -> asyncio.Future[Stored]:
-        """:meth:`append` for a caller who has several in flight: sequences follow the order of the calls."""
+        """Done when the message is durable, or with a ServiceError when the disk does not take it.
+
+        Sequences follow the order of the calls.
+        """
         return self._appends.put(_Message(device_id, generation, system, properties, body))
 
     async def _commit(self, messages: Sequence[_Message]) -> list[Stored]:

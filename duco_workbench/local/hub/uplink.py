@@ -60,7 +60,7 @@ class Uplink:
         if publish.retain:
             properties["mqtt-retain"] = "true"  # as the real one marks it
         properties = enrich(properties, self._rules, device)
-        return self._journal.enqueue(device.device_id, device.generation, system, properties, publish.payload)
+        return self._journal.append(device.device_id, device.generation, system, properties, publish.payload)
 
     def _twin(self, connection: Connection, request_id: str) -> None:
         device = connection.device

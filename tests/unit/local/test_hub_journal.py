@@ -65,7 +65,7 @@ async def test_what_is_appended_is_read_back(journal: Journal, clock: Clock) -> 
 
 
 async def test_concurrent_appends_keep_the_order_of_the_calls(journal: Journal) -> None:
-    waiting = [journal.enqueue(TRUCK, "g1", {"message_id": str(n)}, {}, b"x") for n in range(500)]
+    waiting = [journal.append(TRUCK, "g1", {"message_id": str(n)}, {}, b"x") for n in range(500)]
     stored = await asyncio.gather(*waiting)
     assert [s.sequence for s in stored] == list(range(500))
     assert [m.system["message_id"] for m in await everything(journal)] == [str(n) for n in range(500)]
@@ -187,7 +187,7 @@ async def test_everything_is_there_after_reopening(journal: Journal, tmp_path: P
 async def test_closing_finishes_what_waits(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.open()
-    waiting = [journal.enqueue(TRUCK, "g1", {}, {}, b"x") for _ in range(50)]
+    waiting = [journal.append(TRUCK, "g1", {}, {}, b"x") for _ in range(50)]
     await journal.close()
     assert [done.result().sequence for done in waiting] == list(range(50))
 
