@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 from rich.console import Console
 
-from ..survey.words import instant, percent, plain_table, print_table, print_zones, shares, span
+from ..survey.words import instant, percent, plain_table, print_codes, print_table, print_zones, shares, span
 from .summary import Summary
 
 
@@ -14,7 +16,7 @@ def print_summary(s: Summary, console: Console) -> None:
     _shares(s, console)
     _messages(s, console)
     _unknown(s, console)
-    _codes(s, console)
+    print_codes(map(astuple, s.dtcs), console)
     _texts(s, console)
     _notes(s, console)
 
@@ -59,14 +61,6 @@ def _unknown(s: Summary, console: Console) -> None:
     for u in s.most_unknown:
         table.add_row(u.bus, u.id, f"{u.frames:,}", percent(u.frames, s.frames))
     print_table(table, f"Unknown ids: {s.unknown_ids:,}, the most frequent", console)
-
-
-def _codes(s: Summary, console: Console) -> None:
-    table = plain_table("source", "SPN>", "FMI>", "reports>", "first", "last", "lamps")
-    for d in s.dtcs:
-        numbers = (str(d.spn), str(d.fmi), f"{d.count:,}")
-        table.add_row(d.source, *numbers, instant(d.first), instant(d.last), d.lamps)
-    print_table(table, "Active trouble codes (DM1)", console)
 
 
 def _texts(s: Summary, console: Console) -> None:

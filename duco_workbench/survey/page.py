@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 from rich.console import Console
 
 from .census import Bus
 from .report import IdLine, Survey
-from .words import instant, percent, plain_table, print_table, print_zones, shares, span
+from .words import instant, percent, plain_table, print_codes, print_table, print_zones, shares, span
 
 SHORT = 200  # ids that are listed unless all are wanted
 RATES = (250_000, 500_000, 1_000_000)  # bit/s that buses of machines have
@@ -18,7 +20,7 @@ def print_survey(s: Survey, console: Console, every_id: bool = False) -> None:
     _ids(s, console, every_id)
     _senders(s, console)
     _long(s, console)
-    _codes(s, console)
+    print_codes(map(astuple, s.dtcs), console)
     _shares(s, console)
     print_zones(s.zones, console)
     for warning in s.warnings:
@@ -96,14 +98,6 @@ def _long(s: Survey, console: Console) -> None:
         table.add_row(m.bus, str(m.pgn), *addresses, f"{m.count:,}", str(low) if low == high else f"{low}..{high}")
     ended = ", ".join(f"{name.removeprefix('tp_').replace('_', ' ')} {n:,}" for name, n in s.sessions.items())
     print_table(table, f"Transport sessions: {ended}", console)
-
-
-def _codes(s: Survey, console: Console) -> None:
-    table = plain_table("source", "SPN>", "FMI>", "reports>", "first", "last", "lamps")
-    for d in s.dtcs:
-        numbers = (str(d.spn), str(d.fmi), f"{d.reports:,}")
-        table.add_row(d.source, *numbers, instant(d.first), instant(d.last), d.lamps)
-    print_table(table, "Active trouble codes (DM1)", console)
 
 
 def _shares(s: Survey, console: Console) -> None:

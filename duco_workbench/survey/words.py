@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.table import Table
 
 from .explain import Share
+
+Code = tuple[str, int, int, int, int, int, str]  # source, SPN, FMI, reports, first and last (microseconds UTC), lamps
 
 
 def percent(part: float, whole: float = 1) -> str:
@@ -57,6 +59,13 @@ def print_table(table: Table, title: str, console: Console) -> None:
 def print_zones(zones: Mapping[str, str], console: Console) -> None:
     for path, zone in zones.items():
         console.print(f"local times of {path} are those of {zone}", markup=False)
+
+
+def print_codes(codes: Iterable[Code], console: Console) -> None:
+    table = plain_table("source", "SPN>", "FMI>", "reports>", "first", "last", "lamps")
+    for source, spn, fmi, reports, first, last, lamps in codes:
+        table.add_row(source, str(spn), str(fmi), f"{reports:,}", instant(first), instant(last), lamps)
+    print_table(table, "Active trouble codes (DM1)", console)
 
 
 def shares(share: Share) -> tuple[str, str, str]:
