@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
@@ -175,6 +176,22 @@ def gives_a_beginning(read: Any, frames: Any) -> Callable[[Path, bytes, int], No
             counts.append(len(found))
         assert counts == sorted(counts)
         assert counts[-1] >= len(whole) - 1
+
+    return check
+
+
+@pytest.fixture
+def gives_a_cut_zips_beginning(read: Any, frames: Any) -> Callable[[Path, int, int], None]:
+    """Half of a zipped file gives a beginning of its frames, of a number between two, and one warning."""
+
+    def check(plain: Path, more_than: int, less_than: int) -> None:
+        content, zipped = gzip.compress(plain.read_bytes()), plain.with_name(f"z{plain.suffix}.gz")
+        zipped.write_bytes(content[: len(content) // 2])
+        batch, (warning,) = read(zipped)
+        found = frames(batch)
+        assert more_than < len(found) < less_than
+        assert found == frames(read(plain)[0])[: len(found)]
+        assert warning.startswith(f"{zipped.name}: damaged at byte ")
 
     return check
 
