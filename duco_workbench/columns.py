@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Samples:
     """One row a value, ``n`` rows of ``k`` series.
 
+    Of rows in order of series it can be made with their :class:`~duco_workbench.runs.Runs` for ``series`` and None for
+    ``ts``: both are then written out when somebody asks for them.
+
     Attributes:
         signals: (k) ``Message.Signal`` of each series.
         sources: (k) where it was seen: ``can0``, ``can1:03`` (bus, J1939 sender in hex).
@@ -54,8 +57,8 @@ class Samples:
         signals: Texts | Names,
         sources: Texts | Names,
         units: Texts | Names,
-        series: NDArray[np.int32],
-        ts: NDArray[np.int64],
+        series: NDArray[np.int32] | Runs,
+        ts: NDArray[np.int64] | None,
         value: NDArray[np.float64],
         status: NDArray[np.uint8],
         integers: NDArray[np.int64] | None = None,
@@ -64,26 +67,9 @@ class Samples:
         self.signal_names, self.source_names, self.unit_names = map(Names.of, (signals, sources, units))
         self.machine_names = Names.of(machines)
         self.value, self.status, self.integers = value, status, integers
-        self._series: NDArray[np.int32] | None = series
-        self._ts: NDArray[np.int64] | None = ts
-        self._runs: Runs | None = None
-
-    @classmethod
-    def of_runs(
-        cls,
-        signals: Texts | Names,
-        sources: Texts | Names,
-        units: Texts | Names,
-        runs: Runs,
-        value: NDArray[np.float64],
-        status: NDArray[np.uint8],
-        integers: NDArray[np.int64] | None = None,
-        machines: Texts | Names = (),
-    ) -> Self:
-        """Rows in order of series: ``series`` and ``ts`` are written out when somebody asks for them."""
-        made = cls(signals, sources, units, None, None, value, status, integers, machines)  # type: ignore[arg-type]
-        made._runs = runs
-        return made
+        self._runs = series if isinstance(series, Runs) else None
+        self._series = None if isinstance(series, Runs) else series
+        self._ts = ts
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -150,11 +136,12 @@ class Samples:
 
     def with_rows(self, rows: slice | NDArray[Any], runs: Runs, series: slice | NDArray[Any] = slice(None)) -> Self:
         """These rows, which are the ``runs`` of these series."""
-        return type(self).of_runs(
+        return type(self)(
             self.signal_names[series],
             self.source_names[series],
             self.unit_names[series],
             runs,
+            None,
             self.value[rows],
             self.status[rows],
             None if self.integers is None else self.integers[rows],
@@ -206,11 +193,12 @@ class Samples:
     @classmethod
     def beside(cls, parts: Sequence[Samples]) -> Self:
         """Those of parts that have no series in common, in order of series: nothing is looked up."""
-        return cls.of_runs(
+        return cls(
             Names.joined([p.signal_names for p in parts]),
             Names.joined([p.source_names for p in parts]),
             Names.joined([p.unit_names for p in parts]),
             joined([p.runs for p in parts]),
+            None,
             np.concatenate([p.value for p in parts]),
             np.concatenate([p.status for p in parts]),
             _integers(parts),

@@ -117,7 +117,7 @@ def _samples(columns: dict[str, pa.Array]) -> Samples:
     ts, value, status = (columns[name].values for name in ("ts", "value", "status"))
     runs = Runs(starts, starts[:-1], ts.view(pa.int64()).to_numpy())
     signals, sources, units = (_names(columns[name]) for name in ("signal", "source", "unit"))
-    return Samples.of_runs(signals, sources, units, runs, value.to_numpy(), status.to_numpy().view(np.uint8))
+    return Samples(signals, sources, units, runs, None, value.to_numpy(), status.to_numpy().view(np.uint8))
 
 
 def _names(column: pa.DictionaryArray) -> Names:

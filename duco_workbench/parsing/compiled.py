@@ -68,8 +68,8 @@ class Compiled:
         if self._state.slots.size > 2 * _MOST_IDLE_SLOTS:
             self._clear(_FEWEST_SLOT_BITS)
         integers = out.integers if len(out.integers) else None
-        return Samples.of_runs(
-            signals, sources, units, runs, out.value, out.status, integers, machines if frames.machines else ()
+        return Samples(
+            signals, sources, units, runs, None, out.value, out.status, integers, machines if frames.machines else ()
         )
 
     def explain(self, frames: FrameBatch) -> Explained:

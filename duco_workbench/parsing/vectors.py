@@ -84,7 +84,7 @@ class Vectorised:
         out = self._writer.write(rows.payloads, nodes, parts, placed)
         machines, sources = _names(placed, buses)
         signals, units = self._plan.labels[placed.labels], self._plan.units[placed.labels]
-        return Samples.of_runs(signals, sources, units, placed.runs, out.value, out.status, out.integers, machines)
+        return Samples(signals, sources, units, placed.runs, None, out.value, out.status, out.integers, machines)
 
     def _plain(self, ids: Ids) -> NDArray[np.bool_]:
         """The messages whose frames the compiled engine does not walk."""
