@@ -44,7 +44,7 @@ class ManifestLogic:
     def __init__(self, knowledge: Knowledge | None = None, max_age_days: int = 400) -> None:
         self.knowledge = knowledge or Knowledge()
         self._max_age_days = max_age_days
-        self._decoders: OrderedDict[tuple[str, str, int], Decoder] = OrderedDict()
+        self._decoders: OrderedDict[tuple[str, str, int], Decoder | str] = OrderedDict()  # or why there is none
         self._parsers: dict[str, Callable[[Message], Parsed | _Can]] = {
             "vehicle_can": self._can,
             "vehicle_dtc": _dtc,
@@ -103,7 +103,10 @@ class ManifestLogic:
             if len(self._decoders) > MAX_DECODERS:
                 self._decoders.popitem(last=False)
         self._decoders.move_to_end(key)
-        return self._decoders[key]
+        found = self._decoders[key]
+        if isinstance(found, str):
+            raise DataError("bad_database", found)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +158,12 @@ def _alone(item: Parsed | _Can) -> Parsed:
     return item.became(Content(Samples.concat(samples), tuple(texts), tuple(dtcs)))
 
 
-def _compile(binding: Binding) -> Decoder:
+def _compile(binding: Binding) -> Decoder | str:
+    """Why it cannot be read, else: a large file that is damaged at its end would hold up others with every message."""
     try:
         return Decoder(load_text(binding.text, binding.format, binding.name, binding.overrides))
     except ConfigError as error:
-        raise DataError("bad_database", str(error)) from None
+        return str(error)
 
 
 def _first_reports(dtcs: Iterable[Dtc]) -> dict[Dtc, None]:

@@ -13,7 +13,8 @@ from duco_workbench import wire
 from duco_workbench.columns import Parsed
 from duco_workbench.flows.validate import validator
 from duco_workbench.model import Binding, FrameBatch, Manifest, Record
-from duco_workbench.parsing import Decoded, Decoder
+from duco_workbench.parsing import Database, Decoded, Decoder, load_text
+from duco_workbench.parsing import logic as parsing_logic
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
 
 DBC = """VERSION ""
@@ -113,9 +114,20 @@ def test_each_bad_one_has_its_reason_and_the_good_one_goes_on() -> None:
     assert parse(logic(), good)[1] == ["no_manifest"]
 
 
-def test_a_database_that_cannot_be_read_is_a_dead_letter() -> None:
-    broken = Binding("*", "broken", 1, "this is no database", "kcd")
-    assert parse(logic(manifest(broken)), can_record(1, rpm(8000)))[1] == ["bad_database"]
+def test_a_database_that_cannot_be_read_is_a_dead_letter_of_each_message_and_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+
+    def noted_load(text: str, format_: str, name: str, overrides: Any) -> Database:
+        read.append(name)
+        return load_text(text, format_, name, overrides)
+
+    monkeypatch.setattr(parsing_logic, "load_text", noted_load)
+    only = logic(manifest(Binding("*", "broken", 1, "this is no database", "kcd")))
+    for seq in (1, 2):
+        assert parse(only, can_record(seq, rpm(8000)), can_record(seq, rpm(8000)))[1] == ["bad_database"] * 2
+    assert read == ["broken"]
 
 
 def other(msg_type: str, payload: object) -> Parsed:
