@@ -1,9 +1,9 @@
 """Dead letters: which there are, what is in one, and putting them back on the raw log to be judged by today's logic.
 
 A letter is closed by the flow, not by who replays it (``schema/sql``, 0005 and 0006): a replay may be killed at any
-point and run again, and running it twice changes nothing. A message that is good
-when it is merely delivered again closes its letter too. All times are microseconds UTC; those that choose letters are
-the hub's, since a refused message may say any time.
+point and run again, and running it twice changes nothing. A message that is good when it is merely delivered again
+closes its letter too. All times are microseconds UTC; those that choose letters are the hub's, since a refused message
+may say any time.
 """
 
 from __future__ import annotations
