@@ -18,7 +18,8 @@ from .record_headers import headers_of, record_of
 
 T = TypeVar("T")
 PARTITIONS = 8
-MOST_ROWS = 1 << 16  # of a parsed entry: a megabyte before it is compressed
+MOST_ROWS = 1 << 15  # of a parsed entry: half a megabyte before it is compressed
+ROW = 32  # bytes of a value on its way to the store: its time, number and status, and the codes of its series
 
 
 @lru_cache(maxsize=65536)
@@ -49,9 +50,14 @@ class Entry(NamedTuple):
 
 
 class Topic(Generic[T]):
-    """A name and the two directions of its codec."""
+    """A name and the two directions of its codec.
+
+    Attributes:
+        round: entries that a reader takes at once of a partition, however large: it decodes them before it weighs them.
+    """
 
     name: str
+    round = 16
 
     def encode(self, items: Sequence[T]) -> Iterator[Entry]:
         """The entries of a batch; what one machine has sent stays in order."""
@@ -59,6 +65,10 @@ class Topic(Generic[T]):
 
     def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[T]:
         """The items of one entry."""
+        raise NotImplementedError
+
+    def weight(self, item: T) -> int:
+        """Bytes of memory it takes, roughly."""
         raise NotImplementedError
 
 
@@ -75,6 +85,9 @@ class Raw(Topic[Record]):
     def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[Record]:
         return [record_of(headers, body)]
 
+    def weight(self, item: Record) -> int:
+        return len(item.body)
+
 
 class DeadLetters(Topic[DeadLetter]):
     name = "dead-letters"
@@ -87,12 +100,16 @@ class DeadLetters(Topic[DeadLetter]):
     def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[DeadLetter]:
         return [DeadLetter(record_of(headers, body), headers["reason"], headers["detail"])]
 
+    def weight(self, item: DeadLetter) -> int:
+        return len(item.record.body)
+
 
 class ParsedTopic(Topic[Parsed]):
     """The messages of a batch that go to one partition are one entry: each of its own would cost more to write and to
     read than to decode."""
 
     name = "parsed"
+    round = 1
 
     def encode(self, items: Sequence[Parsed]) -> Iterator[Entry]:
         of_partition: defaultdict[int, list[Parsed]] = defaultdict(list)
@@ -104,6 +121,9 @@ class ParsedTopic(Topic[Parsed]):
 
     def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[Parsed]:
         return from_ipc(body)
+
+    def weight(self, item: Parsed) -> int:
+        return len(item.samples) * ROW
 
 
 def _of_size(items: Sequence[Parsed]) -> Iterator[Sequence[Parsed]]:

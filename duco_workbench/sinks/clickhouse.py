@@ -40,7 +40,9 @@ logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # its warnings 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TIMEOUT_S = 120  # for one statement
-MAX_BODIES = 64 << 20  # bytes of message bodies in one insert
+# Of one insert. The store takes some 500 bytes of memory a row of samples while it writes them.
+MAX_BODIES = 8 << 20  # bytes
+MAX_ROWS = 1 << 17
 
 # What ClickHouse says when the rows, and not the server, are the trouble: cannot parse, convert, compare, hold.
 _DATA_CODES = frozenset({6, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 407, 467, 691})
@@ -188,7 +190,8 @@ class SampleTable(_Table):
         await asyncio.to_thread(self._write, batch)
 
     def _write(self, batch: Sequence[Parsed]) -> None:
-        self._store.insert("ce_technology", sample_rows(batch), "ts")
+        for part in _of_size(batch, [len(parsed.samples) for parsed in batch], MAX_ROWS):
+            self._store.insert("ce_technology", sample_rows(part), "ts")
         for table, rows in (("texts", text_rows), ("dtcs", dtc_rows), ("events", event_rows)):
             if any(getattr(parsed, table) for parsed in batch):
                 self._store.insert(table, rows(batch), "ts")
@@ -207,7 +210,7 @@ class DeadLetterTable(_Table):
 
 
 def _of_size(batch: Sequence[Any], sizes: Sequence[int], most: int = MAX_BODIES) -> Iterator[Sequence[Any]]:
-    """The batch in parts of at most ``most`` bytes (one item may be more)."""
+    """The batch in parts of at most ``most`` bytes or rows (one item may be more)."""
     first, room = 0, most
     for i, size in enumerate(sizes):
         if size > room and i > first:

@@ -23,6 +23,7 @@ from ..errors import ServiceError
 from ..log_address import LogAddress
 from ..ports import Delivery
 from ..topics import Topic
+from .portion import Portion
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -37,9 +38,8 @@ POLL_MS = 250  # an idle reader gives an empty delivery this often
 PROBE_S = 5.0  # an idle client does not say that its brokers are away: it is asked this often
 STUCK_S = 60.0  # a group that has not agreed by then is joined anew
 COMMIT_S = 5.0
-BYTES = 16 << 20  # fetched at once, of which a partition's share is
-SHARE = 2 << 20
-ITEMS = 8192  # in a delivery, however small they are: it must not outlast HAND_OVER_S
+BYTES = 8 << 20  # fetched at once, of which a partition's share is
+SHARE = 1 << 20
 ENDLESS_MS = 7 * 86_400_000
 
 
@@ -120,15 +120,23 @@ class KafkaSource(Generic[T]):
                     await asyncio.sleep(POLL_MS / 1000)
                     return Delivery([])
                 self._rewind(consumer)
-                found = await _records(consumer)
-                if not found:
-                    return Delivery([])
-                self._turn.take()
-                await self._warn_of_lost(consumer, {place: records[0].offset for place, records in found.items()})
-                return self._delivery(found)
+                return (await self._portion(consumer)).delivery()
         except ServiceError:
             await self._drop()
             raise
+
+    async def _portion(self, consumer: AIOKafkaConsumer) -> Portion[T]:
+        """Waits for the first records only; nor for partitions to be divided anew, which waits for this batch."""
+        portion, wait = Portion(self._topic), POLL_MS
+        while not portion.is_full and not self._turn.is_divided_anew():
+            found = await _records(consumer, self._topic.round, wait)
+            if not found:
+                break
+            self._turn.take()
+            await self._warn_of_lost(consumer, {place: records[0].offset for place, records in found.items()})
+            self._add(portion, found)
+            wait = 0
+        return portion
 
     def _rewind(self, consumer: AIOKafkaConsumer) -> None:
         """What was delivered and not committed is delivered again."""
@@ -145,17 +153,14 @@ class KafkaSource(Generic[T]):
                     await consumer.committed(TopicPartition(self._name, 0))
             self._asked = time.monotonic()
 
-    def _delivery(self, found: dict[TopicPartition, list[Any]]) -> Delivery[T]:
-        items: list[T] = []
-        position: dict[str, int] = {}
+    def _add(self, portion: Portion[T], found: dict[TopicPartition, list[Any]]) -> None:
         self._asked = time.monotonic()
         for place, records in found.items():
-            self._in_hand[place] = records[0].offset
+            self._in_hand.setdefault(place, records[0].offset)
             for record in records:
                 headers = {name: text.decode() for name, text in record.headers}
-                items += self._topic.decode(headers, record.value)
-            self._next[place] = position[str(place.partition)] = records[-1].offset + 1
-        return Delivery(items, position)
+                portion.add(str(place.partition), record.offset + 1, headers, record.value)
+            self._next[place] = records[-1].offset + 1
 
     async def _warn_of_lost(self, consumer: AIOKafkaConsumer, firsts: dict[TopicPartition, int]) -> None:
         """Offsets have no gaps, so one says that the brokers' retention was shorter than this group was behind."""
@@ -202,11 +207,11 @@ class KafkaSource(Generic[T]):
             await kafka_log.closed(consumer)
 
 
-async def _records(consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]]:
+async def _records(consumer: AIOKafkaConsumer, most: int, wait_ms: int) -> dict[TopicPartition, list[Any]]:
     """While its partitions are divided anew a consumer gives none; it waits for them longer than it is told to."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(4 * POLL_MS / 1000):
-            return dict(await consumer.getmany(timeout_ms=POLL_MS, max_records=ITEMS))
+            return dict(await consumer.getmany(timeout_ms=wait_ms, max_records=most))
     return {}
 
 

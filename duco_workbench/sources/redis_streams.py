@@ -10,13 +10,14 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Generic, TypeVar
 
 from .. import redis_log
 from ..errors import ConfigError, ServiceError
 from ..ports import Delivery
 from ..topics import Topic
+from .portion import Portion
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 LEASE_MS = 6_000  # a killed reader's successor by another name waits at most this long …
 LEASE_ASK_S = 0.1  # … and asks this often, for its own start has used up most of that
 POLL_MS = 250  # an idle reader gives an empty delivery this often
-COUNT = 64  # entries of one partition in the first delivery; then as many as make some
-BYTES = 16 << 20  # of bodies in a delivery: large enough to insert well, small enough to hold several
 TRIM_S = 1.0
 
 # Commit only while the lease is ours: a reader that lost it must not move the offsets of its successor.
@@ -59,7 +58,6 @@ class RedisSource(Generic[T]):
         self._offsets: dict[str, str] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._trimmed = 0.0
-        self._count = COUNT
 
     async def open(self) -> None:
         """Takes the lease. Raises: ServiceError when another reader holds it or the log is away."""
@@ -93,22 +91,25 @@ class RedisSource(Generic[T]):
         """An empty delivery means that nothing was new. Raises: ServiceError."""
         while True:
             with redis_log.service_errors(f"reading the log's topic {self._topic.name}"):
-                reply = await self._redis.xread(self._offsets, count=self._count, block=POLL_MS)
-            yield self._delivery(reply)
+                portion = await self._portion()
+            yield portion.delivery()
 
-    def _delivery(self, reply: Any) -> Delivery[T]:
-        items: list[T] = []
-        position: dict[str, str] = {}
-        size = count = 0
-        for stream, entries in reply.items() if isinstance(reply, dict) else reply or ():
-            for entry_id, fields in entries:
-                body = fields.pop(b"body")
-                size, count = size + len(body), count + 1
-                items += self._topic.decode({k.decode(): v.decode() for k, v in fields.items()}, body)
-                position[stream.decode()] = entry_id.decode()
-        if items:
-            self._count = min(1024, max(8, BYTES * count // max(size, 1) // len(position)))
-        return Delivery(items, position)
+    async def _portion(self) -> Portion[T]:
+        """Waits for the first entries only."""
+        portion, wait = Portion(self._topic), POLL_MS
+        while not portion.is_full and (found := await self._entries({**self._offsets, **portion.position}, wait)):
+            for stream, entries in found:
+                for entry_id, fields in entries:
+                    body = fields.pop(b"body")
+                    headers = {name.decode(): text.decode() for name, text in fields.items()}
+                    portion.add(stream.decode(), entry_id.decode(), headers, body)
+            wait = 0
+        return portion
+
+    async def _entries(self, after: dict[str, str], wait_ms: int) -> Iterable[tuple[bytes, Any]]:
+        """The next few of each partition."""
+        reply = await self._redis.xread(after, count=self._topic.round, block=wait_ms or None)
+        return (reply.items() if isinstance(reply, dict) else reply) or ()
 
     async def commit(self, delivery: Delivery[Any]) -> None:
         with redis_log.service_errors(f"committing {self._topic.name} for {self._group}"):

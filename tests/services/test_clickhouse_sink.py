@@ -16,7 +16,9 @@ from duco_workbench.errors import ConfigError, DataError, ServiceError
 from duco_workbench.local.store.process import StoreProcess, running
 from duco_workbench.model import DeadLetter
 from duco_workbench.schema import migrate
+from duco_workbench.sinks import clickhouse
 from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleTable, StoreClient, connect
+from duco_workbench.sinks.clickhouse_rows import sample_rows
 
 MONTH = 31 * 86_400_000_000
 
@@ -68,6 +70,18 @@ async def test_samples_of_many_machines_in_one_batch(url: str, samples: SampleTa
     assert sorted(rows(url, STORED), key=str) == sorted(stored, key=str)
     for view, count in (("texts_view", 6), ("dtcs_view", 6), ("events_view", 6)):
         assert rows(url, f"SELECT count() FROM {view}") == [(count,)], view
+
+
+async def test_a_large_batch_is_inserted_in_parts(
+    url: str, samples: SampleTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [parsed(seq, chassis_id=f"m{seq}") for seq in range(7)]
+    monkeypatch.setattr(clickhouse, "MAX_ROWS", 2 * len(batch[0].samples))
+    written: list[int] = []
+    monkeypatch.setattr(clickhouse, "sample_rows", lambda part: written.append(len(part)) or sample_rows(part))
+    await samples.write(batch)
+    assert written == [2, 2, 2, 1]
+    assert set(rows(url, STORED)) == expected(batch)
 
 
 async def test_newer_logic_replaces_and_older_does_not(url: str, samples: SampleTable) -> None:

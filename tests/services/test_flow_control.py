@@ -41,6 +41,7 @@ from duco_workbench.schema import migrate
 from duco_workbench.sinks import lossy
 from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleTable, connect
 from duco_workbench.sinks.snapshot import SnapshotSink
+from duco_workbench.sources import portion
 from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
 
 MEMORY = 256 << 20
@@ -144,7 +145,10 @@ def stored(store: StoreProcess, machine: str) -> int:
     return int(rows)
 
 
-async def test_a_slow_store_holds_one_batch_and_moves_no_offset(store: StoreProcess, fresh_valkey: str) -> None:
+async def test_a_slow_store_holds_one_batch_and_moves_no_offset(
+    store: StoreProcess, fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portion, "ITEMS", 100)
     many = [record(n, chassis_id="slow") for n in range(1, 301)]
     async with door_to(store) as (door, url):
         door.open.clear()

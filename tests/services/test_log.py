@@ -21,6 +21,7 @@ from duco_workbench.log_address import LogAddress
 from duco_workbench.model import DeadLetter
 from duco_workbench.sinks import kafka as kafka_sink
 from duco_workbench.sources import kafka as kafka_source
+from duco_workbench.sources import portion
 from duco_workbench.sources.memory import MemoryLog
 from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
 
@@ -130,6 +131,30 @@ async def test_headers_and_bodies_come_as_they_were(log: Log) -> None:
             got += delivery.items
             await source.commit(delivery)
     assert sorted(got, key=lambda r: r.hub_sequence) == items
+
+
+@pytest.mark.parametrize(
+    ("topic", "item", "items_of_an_entry"), [(RAW, record(1, bytes(100_000)), 1), (PARSED, parsed(1), 50)]
+)
+async def test_a_backlog_comes_in_portions_that_memory_holds(
+    server: Log, monkeypatch: pytest.MonkeyPatch, topic: Any, item: Any, items_of_an_entry: int
+) -> None:
+    """Whatever came before them: a reader that guessed would take many after small ones."""
+    weight = topic.weight(item)
+    monkeypatch.setattr(portion, "BYTES", 100 * weight)
+    small = [record(i, b"", chassis_id=f"m{i % 20}") for i in range(200)] if topic is RAW else []
+    async with opened(server.sink(topic)) as sink:
+        await sink.write(small)
+        for _ in range(400 // items_of_an_entry):
+            await sink.write([item] * items_of_an_entry)
+    seen = 0
+    async with opened(server.source(topic)) as source:
+        while seen < len(small) + 400:
+            delivery = await next_delivery(source)
+            heavy = [one for one in delivery.items if topic.weight(one)]
+            assert len(heavy) < 100 + topic.round * items_of_an_entry
+            await source.commit(delivery)
+            seen += len(delivery.items)
 
 
 @pytest.mark.parametrize(
