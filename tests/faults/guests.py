@@ -36,6 +36,7 @@ PROFILE = "quarry"
 NOWHERE = "127.255.255.254"  # a hub that cannot be reached
 SPEED = 200  # of the clock of an agent that is offline
 IN_FLIGHT = 200
+CONFIRM_S = 300.0  # for all that was sent
 
 
 def admit(plant: Plant, name: str) -> str:
@@ -53,7 +54,8 @@ def collect_offline(plant: Plant, name: str, folder: Path, seconds: int) -> plan
     """A whole agent without a hub, by a clock that runs 200 times as fast, ends now with a full queue in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     begin = now() - seconds * SECOND
-    machine = plan.Machine(name, admit(plant, name), begin, profile=PROFILE)
+    room = seconds + 1000  # for what it collects from its return until it is through
+    machine = plan.Machine(name, admit(plant, name), begin, profile=PROFILE, max_batches=room)
     config = config_of(machine, folder, plant.settings.hub_ca)
     host = connection_parts(machine.connection_string)["HostName"]
     hub = replace(config.hub, connection_string=machine.connection_string.replace(host, NOWHERE))
@@ -139,7 +141,8 @@ def _send(
     for number, body in enumerate(messages, start=1):
         waiting.append(client.publish(f"{topic}{name}%3A{epoch}%3A{number}", body, qos=1))
         time.sleep(max(0.0, begun + number / per_second - time.time()))
+    until = time.monotonic() + CONFIRM_S
     for message in waiting:
-        message.wait_for_publish(300)
+        message.wait_for_publish(max(0.0, until - time.monotonic()))
     client.disconnect()
     client.loop_stop()

@@ -15,12 +15,13 @@ from typing import Any
 
 import redis
 from faults import guests, verdict
-from faults.plant import PIPELINES, Plant, wait_for
+from faults.plant import LOGS, PIPELINES, Plant, wait_for
 from faults.proxy import BLACK_HOLE, CUT, HALF_OPEN, PASS, Mode, slow
 from faults.watch import Watch, now
 
 SETTLE_S = 8.0  # of ordinary traffic before, so that growth is counted from what is ordinary
 MOST_GROWTH_MB, MOST_DRAIN_S, DRAIN_S, MOST_MB, P99_S = 64.0, 60.0, 10.0, 512.0, 2.0
+BACKLOG_S = 900.0  # a backlog that is not stored by then is not waited for
 
 Facts = dict[str, Any]
 
@@ -45,9 +46,10 @@ class Outage:
 
 def stopped(part: str) -> Callable[[Plant, Watch, float], Facts]:
     def do(plant: Plant, watch: Watch, seconds: float) -> Facts:
-        code = plant.stop(part)
+        name = LOGS[plant.log][0] if part == "log" else part
+        code = plant.stop(name)
         time.sleep(seconds)
-        plant.start(part)
+        plant.start(name)
         return {"exit": code}
 
     return do
@@ -110,16 +112,19 @@ def terminated(plant: Plant, watch: Watch, seconds: float) -> Facts:
 
 
 def offline(plant: Plant, watch: Watch, seconds: float) -> Facts:
-    """A machine comes back with ``seconds`` of messages at 1 Hz, while the others and it go on."""
+    """A machine comes back with ``seconds`` of messages at 1 Hz, while the others and it go on.
+
+    Its queue has room for all of them, and some: an agent as it is delivered keeps the newest 10,000 batches.
+    """
     name, folder = f"offline-{int(time.time())}", plant.settings.data / "offline"
     machine = guests.collect_offline(plant, name, folder, int(seconds))
     has = f"startsWith(message_id, '{name}:')"
     before, begun = watch.ages.p99(time.monotonic() - 30), time.monotonic()
     with guests.returned(plant, machine, folder):
-        took = wait_for(lambda: verdict.count(plant, has) >= seconds, 1800, every=1)
+        took = wait_for(lambda: verdict.count(plant, has) >= seconds, BACKLOG_S, every=2)
         p99 = watch.ages.p99(begun)
         wait_for(watch.is_current, MOST_DRAIN_S)
-    rate = round(seconds / took, 1) if took else 0.0
+    rate = round(seconds / took, 1) if took else 0.0  # stored a second, of a machine that sends one a second
     return {"backlog": int(seconds), "backlog_s": took and round(took), "rate": rate, "p99_before": before, "p99": p99}
 
 
@@ -176,13 +181,17 @@ OUTAGES = (
     Outage("store down", _STORED, stopped("store"), drained()),
     Outage("store link cut", _STORED, link("store", CUT), drained(), uses=("store",)),
     Outage("store link half-open", _STORED, link("store", HALF_OPEN), drained(), uses=("store",)),
+    Outage("store link black hole", _STORED, link("store", BLACK_HOLE), drained(), uses=("store",)),
     Outage("store 10 s slow", _STORED, link("store", slow(latency=10)), drained(), uses=("store",)),
     Outage("store disk full", _STORED, full_disk, drained(), uses=("disk",)),
     Outage("log down", _STORED, stopped("log"), drained()),
+    Outage("log link cut", _STORED, link("log", CUT), drained(), uses=("log",)),
     Outage("log link half-open", _STORED, link("log", HALF_OPEN), drained(), uses=("log",)),
     Outage("log link black hole", _STORED, link("log", BLACK_HOLE), drained(), uses=("log",)),
     Outage("live flushed", _HISTORY, flushed, unhurt, 20),
     Outage("live down", _HISTORY, stopped("live"), unhurt),
+    Outage("live link cut", _HISTORY, link("live", CUT), unhurt, uses=("live",)),
+    Outage("live link half-open", _HISTORY, link("live", HALF_OPEN), unhurt, uses=("live",)),
     Outage("live link black hole", _HISTORY, link("live", BLACK_HOLE), unhurt, uses=("live",)),
     Outage("machine links black hole", _STORED, hub_switch("black_hole"), drained(), 120),
     Outage("hub refuses", _STORED, hub_switch("refuse"), drained()),
@@ -222,6 +231,11 @@ def run(plant: Plant, watch: Watch, outage: Outage, seconds: float) -> Facts:
     }
     plant.start("machines")
     return {**facts, "wrong": [*outage.check(facts), *map(str, verdict.faults_of(facts["verdict"]).items())]}
+
+
+def unseen(outage: Outage, seconds: float, error: Exception) -> Facts:
+    """The report of one that ended with an error of ours, or of a part that does not come up again."""
+    return {"name": outage.name, "seconds": seconds, "wrong": [f"not seen to its end: {error}"], "verdict": {}}
 
 
 def _logs(plant: Plant) -> dict[str, int]:

@@ -29,7 +29,7 @@ from duco_workbench.settings import Settings
 
 PIPELINES = ("ingestor", "processor", "distributor")
 BROKER = "kafka"  # runs beside the supervisor, and is started again here
-LOGS = {"redis": ("log",), "kafka": (BROKER, "state")}  # what of a log may be killed
+LOGS = {"redis": ("log",), "kafka": (BROKER, "state")}  # what of a log may be killed; the first is the log itself
 LOOK_S = 2.0  # between two commands to stream
 
 
@@ -76,12 +76,18 @@ class Plant:
 
     def stop(self, part: str) -> int:
         """SIGTERM, and leave it stopped; its exit code."""
+        if part == BROKER and self.broker:
+            self.broker.stop()
+            return self.broker.wait()
         if self.pid(part):
             self.supervisor.stop(part)
         return int(self.supervisor.states()[part]["exitstatus"])
 
     def start(self, part: str) -> None:
-        self.supervisor.start([Program(part, [], lambda: True)])
+        if part == BROKER and self.broker:
+            self.broker.start()
+        else:
+            self.supervisor.start([Program(part, [], lambda: True)])
 
     def hub_fault(self, fault: str, seconds: float, device: str = "*") -> None:
         """One of the hub's own; see :mod:`duco_workbench.local.hub.faults`."""
@@ -101,13 +107,19 @@ def running(
     with contextlib.ExitStack() as stack:
         proxies: dict[str, Proxy] = {}
 
+        def proxied(name: str, url: str) -> str:
+            if name in links and name not in proxies:
+                proxies[name] = stack.enter_context(Proxy(url))
+            return proxies[name].url if name in proxies else url
+
         def through(settings: Settings) -> Settings:
-            for name in links:
-                proxies[name] = stack.enter_context(Proxy(getattr(settings, f"{name}_url")))
-            return settings.model_copy(update={f"{name}_url": proxy.url for name, proxy in proxies.items()})
+            names = [f"{name}_url" for name in links]
+            return settings.model_copy(
+                update={name: proxied(name.removesuffix("_url"), getattr(settings, name)) for name in names}
+            )
 
         fleet = Fleet(machines=machines, history_s=0)
-        broker = stack.enter_context(_broker(data / "kafka")) if log == "kafka" else None
+        broker = stack.enter_context(_broker(data / "kafka", proxied)) if log == "kafka" else None
         changes = {"log_url": broker.url, "state_url": f"redis://127.0.0.1:{testing.free_port()}/0"} if broker else {}
         settings = stack.enter_context(testing.running_stack(data, fleet, through=through, **changes))
         plant = Plant(settings, fleet.chassis_ids(), log, proxies, broker=broker)
@@ -118,8 +130,11 @@ def running(
 
 
 @contextmanager
-def _broker(folder: Path) -> Iterator[Broker]:
-    broker = Broker(folder, testing.free_port(), testing.free_port())
+def _broker(folder: Path, proxied: Callable[[str, str], str]) -> Iterator[Broker]:
+    """Its clients come back to the address it tells them, so it tells them the proxy's."""
+    port = testing.free_port()
+    told = proxied("log", f"kafka://127.0.0.1:{port}").replace("kafka", "PLAINTEXT")
+    broker = Broker(folder, port, testing.free_port(), {"advertised.listeners": told})
     try:
         broker.start()
         yield broker

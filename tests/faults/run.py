@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,8 +48,23 @@ def kill_matrix(seed: int, minutes: float, count: int, log: str, machines: int, 
 
 
 def outage_matrix(names: list[str], share: float, log: str, machines: int, data: Path) -> Iterator[dict[str, Any]]:
-    """Each on a plant they share; ``share`` of the seconds the table gives."""
-    chosen = [outage for outage in outages.OUTAGES if not names or outage.name in names]
+    """Each on a plant they share, ``share`` of the seconds the table gives. One that cannot be seen to its end is
+    reported as such, and those after it have a new plant."""
+    left = [outage for outage in outages.OUTAGES if not names or outage.name in names]
+    for number in itertools.count():
+        done = 0
+        for facts in _on_one_plant(left, share, log, machines, data / str(number)):
+            done += 1
+            yield facts
+        left = left[done:]
+        if not left:
+            return
+
+
+def _on_one_plant(
+    chosen: list[outages.Outage], share: float, log: str, machines: int, data: Path
+) -> Iterator[dict[str, Any]]:
+    """Up to the first that cannot be seen to its end."""
     uses = {use for outage in chosen for use in outage.uses}
     with contextlib.ExitStack() as stack:
         if "disk" in uses:
@@ -55,10 +72,15 @@ def outage_matrix(names: list[str], share: float, log: str, machines: int, data:
         running = stack.enter_context(plant.running(data, machines, log, sorted(uses - {"disk"})))
         looking = stack.enter_context(watch.Watch(running))
         for outage in chosen:
-            print(f"{outage.name}, {outage.seconds * share:g} s …", flush=True)
-            facts = outages.run(running, looking, outage, outage.seconds * share)
+            print(f"{time.strftime('%H:%M:%S')} {outage.name}, {outage.seconds * share:g} s …", flush=True)
+            try:
+                facts = outages.run(running, looking, outage, outage.seconds * share)
+            except Exception as error:
+                traceback.print_exc()
+                yield outages.unseen(outage, outage.seconds * share, error)
+                return
             print(f"  {facts}", flush=True)
-            yield facts
+            yield {**facts, "log": log}
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ def rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for run in report.get("kills", ()):
         yield f"{run['name']}, {run['seconds'] / 60:.0f} min, log on {run['log']}", KILLS_MUST, _kills(run)
     for facts in report.get("outages", ()):
-        yield f"{facts['name']}, {facts['seconds']:g} s", must[facts["name"]], _outage(facts)
+        seen = _outage(facts) if facts["verdict"] else "; ".join(facts["wrong"])
+        yield f"{facts['name']}, {facts['seconds']:g} s", must[facts["name"]], seen
 
 
 def _kills(run: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ def config_of(machine: plan.Machine, folder: Path, ca: str) -> Config:
     return Config(
         machine=Identity(chassis_id=machine.chassis_id),
         hub=Hub(connection_string=machine.connection_string, ca_file=ca),
-        queue=Queue(path=str(folder / f"{machine.chassis_id}.db")),
+        queue=Queue(path=str(folder / f"{machine.chassis_id}.db"), max_batches=machine.max_batches),
         gnss=Gnss(source="none"),
         dtc=Dtc() if machine.profile else Dtc(repeat_s=UNTOLD_S),
         performance=Performance(enabled=False),

@@ -23,7 +23,8 @@ LIFE_S = 10.0
 class Machine(msgspec.Struct, frozen=True):
     """One machine. ``profile``: which simulated one, or "" when ``log`` is played instead.
 
-    ``begin``: microseconds UTC; its past ends there, and its agent collects from there on.
+    ``begin``: microseconds UTC; its past ends there, and its agent collects from there on. ``max_batches``: what its
+    agent's queue keeps.
     """
 
     chassis_id: str
@@ -33,6 +34,7 @@ class Machine(msgspec.Struct, frozen=True):
     log: str = ""
     speed: float = 1.0
     once: bool = False
+    max_batches: int = 10_000
     past: tuple[tuple[int, int], ...] = ()  # pieces of [start, end), in the order they are to be written
 
 
