@@ -60,7 +60,7 @@ def test_a_cut_link_resets_open_and_new_connections_until_it_is_mended(proxy: Pr
         proxy.set(CUT)
         with pytest.raises(ConnectionResetError):
             asked(link, b"two")
-    with connected(proxy) as link, pytest.raises((ConnectionResetError, BrokenPipeError)):
+    with pytest.raises((ConnectionResetError, BrokenPipeError)), connected(proxy) as link:
         asked(link, b"three")
     proxy.set(PASS)
     with connected(proxy) as link:
