@@ -162,6 +162,29 @@ async def test_dead_letters_once_by_message_or_body(url: str) -> None:
     assert [reason for reason, _ in stored] == ["malformed_json", "no_manifest"]
 
 
+@pytest.mark.parametrize("count", [200, 300, 66_000])
+@pytest.mark.parametrize("is_far", [False, True])
+async def test_names_of_any_number_arrive_from_near_and_far(
+    url: str, monkeypatch: pytest.MonkeyPatch, count: int, is_far: bool
+) -> None:
+    """A store elsewhere is sent compressed blocks; codes of names are one, two or four bytes wide."""
+    if is_far:
+        monkeypatch.setattr(clickhouse, "LOOPBACK", ())
+    names = tuple(f"Ü.{i}" for i in range(count))
+    columns = np.arange(count, dtype=np.int32), np.full(count, T), np.arange(count) / 8, np.zeros(count, np.uint8)
+    samples = Samples(names, ("can0",) * count, ("",) * count, *columns)
+    await SampleTable(url).write([dataclasses.replace(parsed(1, chassis_id=f"{is_far}{count}"), samples=samples)])
+    query = "SELECT count(), uniqExact(signal), countIf(signal != concat('Ü.', toString(value * 8))) FROM samples"
+    assert rows(url, f"{query} WHERE chassis_id = '{is_far}{count}'") == [(count, count, 0)]
+
+
+async def test_a_row_twice_in_one_insert_is_there_once(url: str, samples: SampleTable) -> None:
+    """Inserts leave that to who reads, also where the table has but this one part."""
+    await samples.write([parsed(1), parsed(1)])
+    stored, shown = rows(url, "SELECT (SELECT count() FROM ce_technology), (SELECT count() FROM samples)")[0]
+    assert (stored, shown) == (80, 40)
+
+
 def test_a_refusal_of_the_data_says_so(url: str) -> None:
     words = pa.table({"tenant": ["demo"], "chassis_id": ["m1"], "signal": ["A.B"], "value": ["no number"]})
     with pytest.raises(DataError, match=r"table ce_technology.*refuses the data itself") as refused:
