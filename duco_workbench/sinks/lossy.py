@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -62,7 +63,14 @@ def check_url(url: str) -> str:
 
 
 class LossySink:
-    """A sink of :class:`Parsed` that never raises and never waits for its server. Subclasses say what to ``put``."""
+    """A sink of :class:`Parsed` that never raises and never waits for its server. Subclasses say what to ``put``.
+
+    ``at_once``: messages of one pipeline, None for all that wait; ``rest``: how many times as long as that took it then
+    does nothing.
+    """
+
+    at_once: int | None = None
+    rest = 0.0
 
     def __init__(self, live_url: str) -> None:
         self._redis: Any = redis.asyncio.from_url(
@@ -111,13 +119,17 @@ class LossySink:
 
     async def _run(self) -> None:
         while not self._closing or self._waiting:
-            await self._arrived.wait()
+            if not self._waiting:
+                await self._arrived.wait()
             self._arrived.clear()
+            begun = time.monotonic()
             if self._waiting and not await self._hand_on():
                 await asyncio.sleep(PAUSE_S)  # while it is away the queue keeps the newest
+            elif not self._closing:
+                await asyncio.sleep(self.rest * (time.monotonic() - begun))
 
     async def _hand_on(self) -> bool:
-        batch = self._waiting.take()
+        batch = self._waiting.take(self.at_once)
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 await self.put(pipe, batch)

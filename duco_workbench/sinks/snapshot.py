@@ -19,24 +19,23 @@ from .lossy import LossySink
 # Integers are compared as text (longer is greater), for Lua's numbers lose digits past 2^53. A value begins with its
 # three integers in fixed order, so that the script need not parse the whole JSON of each field.
 SET_IF_NEWER = """
-local function newer(a, b)
-  if #a ~= #b then return #a > #b end
-  return a > b
+local order = '^{"ts":(%d+),"epoch":(%d+),"seq":(%d+)'
+local function newer(new, old)
+  local a, b = {string.match(new, order)}, {string.match(old, order)}
+  for k = 1, 3 do
+    if b[k] == nil or #a[k] > #b[k] then return true end
+    if #a[k] < #b[k] then return false end
+    if a[k] ~= b[k] then return a[k] > b[k] end
+  end
+  return false
 end
 local set = 0
-for i = 1, #ARGV, 5 do
+for i = 1, #ARGV, 2 do
   local old = redis.call('HGET', KEYS[1], ARGV[i])
-  local ok = true
-  if old then
-    local have = {string.match(old, '^{"ts":(%d+),"epoch":(%d+),"seq":(%d+)')}
-    ok = false
-    for k = 1, 3 do
-      local new = ARGV[i + k]
-      if have[k] == nil or newer(new, have[k]) then ok = true break end
-      if new ~= have[k] then break end
-    end
+  if not old or newer(ARGV[i + 1], old) then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+    set = set + 1
   end
-  if ok then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 4]) set = set + 1 end
 end
 return set
 """
@@ -60,6 +59,11 @@ def snapshot_key(tenant: str, chassis_id: str) -> str:
 
 
 class SnapshotSink(LossySink):
+    """A busy machine has a thousand fields, which cost more than storing all its values: of a large fleet some messages
+    are dropped, so that this takes a quarter of the process' time at most."""
+
+    at_once, rest = 32, 3.0
+
     def __init__(self, live_url: str) -> None:
         super().__init__(live_url)
         self._script: Any = self._redis.register_script(SET_IF_NEWER)
@@ -101,9 +105,5 @@ def _order(latest: Latest) -> tuple[int, int, int]:
     return latest.ts, latest.epoch, latest.seq
 
 
-def _arguments(fields: dict[str, Latest]) -> list[Any]:
-    return [
-        part
-        for name, latest in fields.items()
-        for part in (name, latest.ts, latest.epoch, latest.seq, _encoder.encode(latest))
-    ]
+def _arguments(fields: dict[str, Latest]) -> list[str | bytes]:
+    return [part for name, latest in fields.items() for part in (name, _encoder.encode(latest))]

@@ -37,7 +37,6 @@ from duco_workbench.local.store.process import running
 from duco_workbench.log import log_sink, log_source
 from duco_workbench.log_address import LogAddress
 from duco_workbench.model import Message, Record
-from duco_workbench.parsing import Decoder, load
 from duco_workbench.schema import migrate
 from duco_workbench.sinks.clickhouse import RawArchive, SampleTable, connect
 from duco_workbench.topics import PARSED, RAW, Topic
@@ -150,16 +149,13 @@ async def quiet(client: Any, patience_s: float = 3.0) -> None:
 
 def describe(messages: Sequence[Message], parsed: Sequence[Sequence[Any]]) -> None:
     """What the machine-seconds are."""
-    n = len(messages)
+    n, (frames, values) = len(messages), machine_seconds.averages()
     assert all(len(second) == n for second in parsed), "some were refused"
-    decoder = Decoder(load(machine_seconds.DATABASE))
-    frames = [wire.unpack_blocks(message.envelope.payload.blocks) for message in messages[: machine_seconds.KINDS]]
-    values = sum(len(decoder.decode(part.of(bus))) for part in frames for bus in part.channels) / len(frames)
     kept = sum(len(item.samples) for second in parsed for item in second) / n / len(parsed)
     print(
-        f"{n} machines, {len(parsed)} s: {sum(map(len, frames)) / len(frames):,.0f} frames, "
+        f"{n} machines, {len(parsed)} s; a machine-second: {frames:,.0f} frames, "
         f"{sum(len(m.record.body) for m in messages) / n / 1000:.0f} kB, "
-        f"{len(parsed[0][0].samples.signals):,} series a machine-second; "
+        f"{len(parsed[0][0].samples.signals):,} series; "
         f"of {values:,.0f} values the thinning keeps {kept:,.0f} ({kept / values:.0%})\n"
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 from duco_workbench import wire
 from duco_workbench.local.simulation import SimulatedMachine
 from duco_workbench.model import SECOND, Binding, Clock, Envelope, FrameBatch, Manifest, Record
+from duco_workbench.parsing import Decoder, load
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
 
 START = 1_760_000_400 * SECOND
@@ -80,6 +81,13 @@ def _repeated(batch: FrameBatch, period: int) -> FrameBatch:
     """The latest frame, every ``period`` microseconds."""
     ts = np.arange(START + (batch.ts[0] - START) % period, START + SECOND, period)
     return replace(batch[np.maximum(np.searchsorted(batch.ts, ts, "right") - 1, 0)], ts=ts)
+
+
+def averages() -> tuple[float, float]:
+    """Frames of a machine-second, and the values in them."""
+    decoder, kinds = Decoder(load(DATABASE)), [frames(kind) for kind in range(KINDS)]
+    values = [len(decoder.decode(batch.of(bus))) for batch in kinds for bus in batch.channels]
+    return sum(map(len, kinds)) / KINDS, sum(values) / KINDS
 
 
 def logic(machines: Sequence[str]) -> ManifestLogic:

@@ -18,7 +18,8 @@ from .requests import Request
 
 # Sized for a laptop that runs other things too. An acknowledged insert is on the disk, not in the page cache; a disk
 # that is nearly full takes none, for the engine does not notice when it is only half through a part. A merge holds a
-# granule of each of its parts, and messages are large: a megabyte each is enough, and two merges at once.
+# granule of each of its parts, and messages are large: a megabyte each is enough, and two merges at once. Ten parts
+# become one: with five, as is usual, a busy store has half as much again to merge, and a quiet one as many parts.
 _CONFIG = """<clickhouse>
     <max_server_memory_usage_to_ram_ratio>0.4</max_server_memory_usage_to_ram_ratio>
     <mark_cache_size>67108864</mark_cache_size>
@@ -37,6 +38,7 @@ _CONFIG = """<clickhouse>
         <fsync_after_insert>1</fsync_after_insert>
         <fsync_part_directory>1</fsync_part_directory>
         <min_free_disk_bytes_to_perform_insert>67108864</min_free_disk_bytes_to_perform_insert>
+        <merge_selector_base>10</merge_selector_base>
     </merge_tree>
 </clickhouse>
 """
