@@ -43,8 +43,9 @@ bench: bench-decode bench-flow        ## ratios against peers, in one run
 bench-decode: $(VENV)/test $(VENV)/dbcs         ## the decoder alone; ARGS="LOG DBC ... --json FILE" for logs of your own
 	$(BIN)/python tests/bench/bench_decode.py $(ARGS)
 
-bench-flow: $(VENV)/test              ## raw log to store, hop by hop; ARGS="--machines 40 --frames 2500"
-	$(BIN)/python tests/bench/bench_flow.py $(ARGS)
+bench-flow: $(VENV)/test $(VENV)/kafka          ## raw log to store on both logs, hop by hop and whole; ARGS="--machines 200"
+	@for log in redis kafka; do for part in flow stack; do \
+	  $(BIN)/python tests/bench/bench_$$part.py --log $$log $(ARGS) || exit 1; done; done
 
 chromium:                             ## the browser of the browser tests
 	@command -v chromium >/dev/null || command -v "$$CHROMIUM" >/dev/null || \

@@ -21,7 +21,7 @@ from typing import Any
 
 import machine_seconds
 import psutil
-from bench_flow import SCRIPT, by_script, measure, quiet
+from bench_flow import SCRIPT, by_script, measure
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -84,6 +84,15 @@ async def run(stack: plant.Plant, machines: int, count: int) -> dict[str, float]
     script = await measure(by_script(stack.settings.store_url), [seconds[0][:2]] * 4, 2)
     print(f"{SCRIPT:40} {script.core:8,.0f} {script.core / sum(took.values()):7.0f}x, {1e6 / script.wall:.0f} machines")
     return {**took, "machines": n / wall, "script": script.core}
+
+
+async def quiet(client: Any, patience_s: float = 3.0) -> None:
+    """Until the store has merged nothing for so long."""
+    last = time.monotonic()
+    while time.monotonic() - last < patience_s:
+        if client.command("SELECT count() FROM system.merges"):
+            last = time.monotonic()
+        await asyncio.sleep(0.1)
 
 
 def rows(store: Any, table: str) -> int:
