@@ -293,8 +293,8 @@ def _kind(s: Signal) -> tuple[int, int, int]:
     if s.is_float:
         return {16: FLOAT16, 32: FLOAT32, 64: FLOAT64}[s.length], 0, 0
     linear = LINEAR_UNSIGNED if s.length == 64 and not s.is_signed else LINEAR
-    is_whole = float(s.offset) == int(s.offset)
-    if float(s.scale) != int(s.scale) or not (is_whole or isinstance(s.scale, int)):
+    is_whole = s.offset == int(s.offset)
+    if s.scale != int(s.scale) or not (is_whole or isinstance(s.scale, int)):
         return linear, 0, 0
     scale, offset = int(s.scale), int(s.offset) if is_whole else 0
     raws = (-(1 << (s.length - 1)), (1 << (s.length - 1)) - 1) if s.is_signed else (0, (1 << s.length) - 1)

@@ -15,7 +15,7 @@ import cantools_oracle as oracle
 import numpy as np
 import pytest
 from decoder_cases import layouts
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import duco_workbench
@@ -300,6 +300,7 @@ def test_integers_wider_than_float64_are_rounded_once() -> None:
     st.integers(-(2**62), 2**62).filter(bool),
     st.integers(-(2**62), 2**62) | st.just(0.5),
 )
+@example(raw=1, is_signed=False, scale=-(2**54 - 937), offset=1)  # a scale that float64 does not hold
 def test_integers_that_outgrow_64_bits_are_rounded_once(raw: int, is_signed: bool, scale: int, offset: float) -> None:
     signal = Signal("S", 0, 64, is_signed=is_signed, scale=scale, offset=offset)
     database = Database((Message("M", 1, False, False, 8, (signal,)),))
