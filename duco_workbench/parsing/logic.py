@@ -7,9 +7,10 @@ so a batch never mixes two versions, and no decoder state crosses envelopes.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .. import wire
 from ..columns import Event, Parsed, Samples, Text
 from ..errors import ConfigError, DataError
 from ..judge import check_time, each
-from ..manifests import choose
+from ..manifests import ANY_DEVICE, choose
 from ..model import Binding, Dtc, FrameBatch, Manifest, Message, Record
 from ..ports import Outcome
 from .database import load_text
@@ -29,13 +30,26 @@ from .together import Content, Part, decode_together
 MAX_DECODERS = 256  # compiled decoders kept; a fleet shares a handful
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Knowledge:
     """What the catalog knows at one revision: the devices there are, and every manifest."""
 
     revision: int = 0
     devices: frozenset[tuple[str, str]] = frozenset()  # (tenant, chassis_id)
     manifests: tuple[Manifest, ...] = ()
+
+    def manifest(self, record: Record) -> Manifest | None:
+        """The one that applies, looked for among the device's own and those for all: a fleet has thousands."""
+        tenant, chassis_id = record.tenant, record.chassis_id
+        own, common = (self._bound.get((tenant, device), ()) for device in (chassis_id, ANY_DEVICE))
+        return choose((*own, *common), tenant, chassis_id, record.ts)
+
+    @cached_property
+    def _bound(self) -> Mapping[tuple[str, str], Sequence[Manifest]]:
+        found: defaultdict[tuple[str, str], list[Manifest]] = defaultdict(list)
+        for manifest in self.manifests:
+            found[manifest.tenant, manifest.chassis_id].append(manifest)
+        return dict(found)
 
 
 class ManifestLogic:
@@ -83,7 +97,7 @@ class ManifestLogic:
         frames = wire.unpack_blocks(message.envelope.payload.blocks)
         if len(frames):
             check_time(int(frames.ts.min()), int(frames.ts.max()), record.ts_enqueued, self._max_age_days)
-        manifest = choose(self.knowledge.manifests, record.tenant, record.chassis_id, record.ts)
+        manifest = self.knowledge.manifest(record)
         if manifest is None:
             raise DataError(
                 "no_manifest", f"no decoder manifest binds a database to {record.tenant}/{record.chassis_id}"

@@ -39,13 +39,14 @@ AIM = 1000  # machines
 
 
 def know(catalog: CatalogClient, records: Sequence[Record]) -> None:
-    """Every machine, and one manifest for all."""
-    tenant = machine_seconds.TENANT
+    """Every machine, with a manifest of its own."""
+    tenant, database = machine_seconds.TENANT, machine_seconds.DATABASE
+    buses = [f"can{bus}" for bus in range(machine_seconds.BUSES)]
+    catalog.ensure_tenant(tenant)
+    catalog.put_database(tenant, database.stem, database.read_text())
     for record in records:
         catalog.ensure_device(tenant, record.chassis_id)
-    catalog.put_database(tenant, machine_seconds.DATABASE.stem, machine_seconds.DATABASE.read_text())
-    buses = [f"can{bus}" for bus in range(machine_seconds.BUSES)]
-    catalog.put_manifest(tenant, "*", dict.fromkeys(buses, machine_seconds.DATABASE.stem))
+        catalog.put_manifest(tenant, record.chassis_id, dict.fromkeys(buses, database.stem))
 
 
 async def pass_through(stack: plant.Plant, seconds: Sequence[Sequence[Record]]) -> None:

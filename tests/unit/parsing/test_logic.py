@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,14 @@ def test_the_manifest_is_chosen_by_event_time() -> None:
     )
     assert (before.logic_version, after.logic_version) == (1, 2)
     assert (speeds(before, "can0:00"), speeds(after, "can0:00")) == ([1000.0], [2000.0])
+
+
+def test_a_machine_without_a_manifest_of_its_own_has_that_of_all() -> None:
+    own, common = manifest(binding("*")), replace(manifest(binding("*", 0.25), revision=2), chassis_id="*")
+    others = replace(manifest(binding("*", 0.5), revision=3), tenant="other", chassis_id="*")
+    for manifests, version in (((own, common, others), 1), ((common, others), 2)):
+        (parsed,), _ = parse(logic(*manifests), can_record(1, rpm(8000)))
+        assert parsed.logic_version == version
 
 
 @pytest.mark.parametrize(("keep", "rows"), [("changes", 2), ("all", 5)])
