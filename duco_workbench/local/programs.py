@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..settings import Settings
 from .hub import identity
 from .machines import plan
+from .store.process import MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]  # where apps/, pipelines/ and notebooks/ stand
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -89,7 +90,7 @@ def _store(settings: Settings) -> Program:
     port = port_of(settings.store_url)
     command = [sys.executable, "-m", "duco_workbench.local.store", str(settings.data / "store"), "--port", str(port)]
     ping = f"http://127.0.0.1:{port}/ping"
-    return Program("store", command, lambda: _answers_http(ping), settings.store_url)
+    return Program("store", command, lambda: _answers_http(ping), settings.store_url, environment=MEMORY)
 
 
 def _meta(settings: Settings) -> Program:

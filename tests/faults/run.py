@@ -77,7 +77,7 @@ def _on_one_plant(
                 facts = outages.run(running, looking, outage, outage.seconds * share)
             except Exception as error:
                 traceback.print_exc()
-                yield outages.unseen(outage, outage.seconds * share, error)
+                yield {**outages.unseen(outage, outage.seconds * share, error), "log": log}
                 return
             print(f"  {facts}", flush=True)
             yield {**facts, "log": log}

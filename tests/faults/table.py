@@ -26,7 +26,7 @@ def rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield f"{run['name']}, {run['seconds'] / 60:.0f} min, log on {run['log']}", KILLS_MUST, _kills(run)
     for facts in report.get("outages", ()):
         seen = _outage(facts) if facts["verdict"] else "; ".join(facts["wrong"])
-        yield f"{facts['name']}, {facts['seconds']:g} s", must[facts["name"]], seen
+        yield f"{facts['name']}, {facts['seconds']:g} s, log on {facts['log']}", must[facts["name"]], seen
 
 
 def _kills(run: dict[str, Any]) -> str:
@@ -46,6 +46,9 @@ def _outage(facts: dict[str, Any]) -> str:
         _verdict(facts["verdict"]),
         f"drained in {facts['drain_s']} s",
         f"memory at most +{growth:.0f} MB ({part}), {peak:.0f} MB ({peak_part})",
+        f"live p99 {facts['p99_before']:.1f} s before and {facts['p99']:.1f} s during"
+        if facts.get("p99_before")
+        else "",
         f"live p99 {facts['p99_after']:.1f} s after" if facts["p99_after"] else "",
         f"history {facts['oldest_s']:.0f} s behind at most",
         *(f"{name} {facts[name]}" for name in ("backlog", "rate", "redelivered", "stop_s", "exit") if name in facts),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from faults import kills, outages, plant, verdict, watch
+from faults import kills, outages, plant, run, table, verdict, watch
 
 SEED, KILLS, SECONDS = 7, 10, 90.0  # on each log: every part at least once, together three minutes
 
@@ -35,6 +36,27 @@ def test_kills_of_every_part_and_a_cut_link_lose_double_and_disorder_nothing(log
         verdict.command(stack, "DELETE FROM duco.raw_data_cache_store WHERE endsWith(message_id, ':3')")
         found = verdict.faults_of(verdict.judge(stack))
         assert found == {"lost": 2, "unstored": 2, "unaccounted": 2}, "a loss goes unseen"
+
+
+def test_an_outage_that_is_not_seen_to_its_end_is_told_of_and_ends_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plants: list[Path] = []
+    monkeypatch.setattr(plant, "running", lambda data, *_: plants.append(data) or nullcontext())
+    monkeypatch.setattr(watch, "Watch", nullcontext)
+
+    def ends(stack: object, looking: object, outage: outages.Outage, seconds: float) -> outages.Facts:
+        if outage.name == "log down":
+            raise RuntimeError("it stays down")
+        return {"name": outage.name, "wrong": []}
+
+    monkeypatch.setattr(outages, "run", ends)
+    names = ["store down", "log down", "hub down"]
+    found = list(run.outage_matrix(names, 0.5, "redis", 1, tmp_path))
+    assert [facts["name"] for facts in found] == names
+    assert [facts["wrong"] for facts in found] == [[], ["not seen to its end: it stays down"], []]
+    assert len(set(plants)) == 2
+    assert "it stays down" in next(table.rows({"outages": found[1:2]}))[2]
 
 
 @pytest.mark.parametrize("wrong", verdict.MUST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ServiceError
+
+# Of the store's process, whose allocators are told by the environment: what an insert or a merge is done with goes back
+# to the system at once. The engine has one allocator, Python another; both would keep it, a share for each thread.
+MEMORY = {
+    "JE_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(128 << 10),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ def running(path: Path, port: int = 0, database: str = "duco") -> Iterator[Store
     Raises: ServiceError when it does not come up.
     """
     command = [sys.executable, "-m", "duco_workbench.local.store", str(path), "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **MEMORY}) as process:
         try:
             assert process.stdout
             address = process.stdout.readline().strip()
