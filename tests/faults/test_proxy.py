@@ -15,8 +15,9 @@ from faults.proxy import BLACK_HOLE, CUT, HALF_OPEN, PASS, Proxy, slow
 
 class _Echo(socketserver.BaseRequestHandler):
     def handle(self) -> None:
-        while data := self.request.recv(65536):
-            self.request.sendall(data)
+        with contextlib.suppress(ConnectionResetError):  # as a cut link does
+            while data := self.request.recv(65536):
+                self.request.sendall(data)
 
 
 @pytest.fixture
