@@ -42,9 +42,10 @@ logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # its warnings 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TIMEOUT_S = 120  # for one statement
-# Of one insert. The store takes some 500 bytes of memory a row of samples while it writes them.
+# Of one insert. The store takes some 200 bytes of memory a row of samples while it writes them; the fewer rows, the
+# more often they are merged.
 MAX_BODIES = 8 << 20  # bytes
-MAX_ROWS = 1 << 17
+MAX_ROWS = 1 << 18
 
 # What ClickHouse says when the rows, and not the server, are the trouble: cannot parse, convert, compare, hold.
 _DATA_CODES = frozenset({6, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 407, 467, 691})

@@ -15,7 +15,7 @@ from ..topics import Topic
 
 T = TypeVar("T")
 
-BYTES = 2 << 20  # of decoded items: enough to insert well; what is made of them takes some ten times that
+BYTES = 8 << 20  # of decoded items: enough to insert well; what is made of them takes some ten times that
 ITEMS = 8192  # however light they are: on Kafka a batch must not outlast what its group waits for it
 
 
