@@ -15,9 +15,10 @@ from pathlib import Path
 from ...errors import ServiceError
 
 # Of the store's process, whose allocators are told by the environment: what an insert or a merge is done with goes back
-# to the system at once. The engine has one allocator, Python another; both would keep it, a share for each thread.
+# to the system soon. The engine has one allocator, Python another; both would keep it, a share for each thread. At once
+# would cost an insert half as much time again.
 MEMORY = {
-    "JE_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
+    "JE_MALLOC_CONF": "dirty_decay_ms:200,muzzy_decay_ms:0",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(128 << 10),
 }
