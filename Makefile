@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE      # a part that died is back in half the tim
 
 .PHONY: up down status kafka test lint unit services browser notebooks faults bench bench-decode bench-flow chromium java lock clean
 
-up: $(VENV)/workbench                 ## the embedded stack: make up ARGS="--detach --machines 5"
+up: $(VENV)/compiled                  ## the embedded stack: make up ARGS="--detach --machines 5"
 	@$(BIN)/duco up $(ARGS)
 
 down status: $(VENV)/workbench
@@ -16,7 +16,7 @@ down status: $(VENV)/workbench
 kafka: $(VENV)/workbench $(VENV)/kafka             ## an Apache Kafka on loopback, in the foreground: ARGS="--port 9092"
 	@$(BIN)/python -m duco_workbench.local.kafka $(ARGS)
 
-test: $(VENV)/test $(VENV)/dbcs $(VENV)/kafka chromium lint      ## exactly what CI runs
+test: $(VENV)/compiled $(VENV)/test $(VENV)/dbcs $(VENV)/kafka chromium lint      ## exactly what CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) --durations=15
 
 lint: $(VENV)/test
@@ -31,7 +31,7 @@ unit services browser: $(VENV)/test $(VENV)/dbcs $(VENV)/kafka   ## one part of 
 notebooks: $(VENV)/test
 	$(BIN)/python -m pytest tests/notebooks $(ARGS)
 
-faults: $(VENV)/test                  ## outages, and kills by seed: make faults SEEDS="1 2 3" FAULTS="--minutes 30 --kills 100"
+faults: $(VENV)/compiled $(VENV)/test $(VENV)/kafka   ## outages, and kills by seed: make faults SEEDS="1 2 3" FAULTS="--minutes 30 --kills 100"
 	$(BIN)/python tests/faults/run.py --seed $(SEEDS) $(FAULTS)
 SEEDS := 1
 
@@ -67,7 +67,12 @@ $(VENV)/workbench: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing (once, about 2 GB) …"
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
-	@$(BIN)/python -c "from duco_workbench.parsing import logs, warm_up; warm_up(); logs.warm_up()"  # compiles, once
+	@touch $@
+
+# What is as it was is not compiled again. Two processes that start and compile at once take a minute or two.
+$(VENV)/compiled: $(VENV)/workbench $(shell find duco_workbench -name '*.py')
+	@echo "compiling what has changed …"
+	@$(BIN)/python -c "from duco_workbench.parsing import logs, warm_up; warm_up(); logs.warm_up()"
 	@touch $@
 
 $(VENV)/test: requirements-test.lock $(VENV)/workbench
