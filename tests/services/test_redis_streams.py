@@ -17,7 +17,7 @@ from duco_workbench.sinks.redis_streams import RedisSink
 from duco_workbench.sources import redis_streams as source_of
 from duco_workbench.sources.memory import MemoryLog
 from duco_workbench.sources.redis_streams import RedisSource
-from duco_workbench.topics import RAW
+from duco_workbench.topics import RAW, partition_of
 
 MEMORY = 64 << 20
 
@@ -69,6 +69,18 @@ async def test_a_name_is_no_key_to_the_place_of_others(fresh_valkey: str, monkey
         async with opened(RedisSource(fresh_valkey, RAW, "g", first)):
             with pytest.raises(ServiceError, match="another reader"):
                 await RedisSource(fresh_valkey, RAW, "g", second).open()
+
+
+@pytest.mark.parametrize("committed", [0, 1, 999, 1000, 2400, 2500])
+async def test_how_far_a_group_is_behind_however_far_that_is(fresh_valkey: str, committed: int) -> None:
+    items = [record(i) for i in range(2500)]
+    await written(RedisSink(fresh_valkey, RAW, MEMORY), items)
+    with redis.Redis.from_url(fresh_valkey) as client:
+        stream = redis_log.stream_key("raw", partition_of("demo/m1"))
+        passed = client.xrange(stream, count=committed) if committed else []
+        if passed:
+            client.hset(redis_log.offsets_key("raw", "g"), stream, passed[-1][0])
+    assert await redis_log.RedisGauge(fresh_valkey).lag("raw", "g") == 2500 - committed
 
 
 async def test_a_reader_that_lost_its_lease_commits_nothing(fresh_valkey: str) -> None:
