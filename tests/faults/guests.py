@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from faults.plant import Plant
@@ -91,6 +92,12 @@ def returned(plant: Plant, machine: plan.Machine, folder: Path) -> Iterator[None
         finally:
             plant.machines.remove(machine.chassis_id)
             process.terminate()
+
+
+def waiting(machine: plan.Machine, folder: Path) -> int:
+    """Messages in its agent's queue."""
+    with closing(sqlite3.connect(f"file:{folder / machine.chassis_id}.db?mode=ro", uri=True)) as queue:
+        return int(queue.execute("SELECT count(*) FROM message").fetchone()[0])
 
 
 # --- far too much
