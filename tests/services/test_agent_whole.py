@@ -190,7 +190,10 @@ async def test_realtime_is_turned_on_and_off_by_the_method_and_outlives_a_reconn
     assert max(seconds[1:]) <= 0.5, "the first is the batch that was open"
 
 
-async def test_the_twin_tells_what_the_agent_is_and_does(hub: HubThread, service: HubService, config: Config) -> None:
+async def test_the_twin_tells_what_the_agent_is_and_does(
+    hub: HubThread, service: HubService, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.agent.DRAIN_S", 30.0)  # all that is left goes, however busy the computer is
     bus = CountingBus()
     async with running(Agent(config, [bus], [])):
         await eventually(lambda: reported(service, config).get("queue"), "a report")
