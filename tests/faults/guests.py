@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from faults.plant import Plant
@@ -94,10 +93,10 @@ def returned(plant: Plant, machine: plan.Machine, folder: Path) -> Iterator[None
             process.terminate()
 
 
-def waiting(machine: plan.Machine, folder: Path) -> int:
-    """Messages in its agent's queue."""
-    with closing(sqlite3.connect(f"file:{folder / machine.chassis_id}.db?mode=ro", uri=True)) as queue:
-        return int(queue.execute("SELECT count(*) FROM message").fetchone()[0])
+def waiting(plant: Plant, machine: plan.Machine) -> int:
+    """Messages in its agent's queue, as it last said."""
+    with HubService(plant.settings.hub, plant.settings.hub_ca) as hub:
+        return int(hub.twin(machine.chassis_id)["properties"]["reported"]["queue"]["depth"])
 
 
 # --- far too much
