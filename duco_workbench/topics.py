@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
+from .batches import in_parts
 from .columns import Parsed
 from .model import DeadLetter, Record
 from .parsed_ipc import from_ipc, to_ipc
@@ -18,7 +19,7 @@ from .record_headers import headers_of, record_of
 
 T = TypeVar("T")
 PARTITIONS = 8
-MOST_ROWS = 1 << 15  # of a parsed entry: half a megabyte before it is compressed
+MOST_ROWS = 1 << 15  # of a parsed entry, unless one message has more: half a megabyte before it is compressed
 ROW = 32  # bytes of a value on its way to the store: its time, number and status, and the codes of its series
 
 
@@ -116,7 +117,7 @@ class ParsedTopic(Topic[Parsed]):
         for item in items:
             of_partition[partition_of(_key(item.record))].append(item)
         for together in of_partition.values():
-            for part in _of_size(together):
+            for part in in_parts(together, [len(item.samples) for item in together], MOST_ROWS):
                 yield Entry(_key(part[0].record), {}, to_ipc(part))
 
     def decode(self, headers: Mapping[str, str], body: bytes) -> Sequence[Parsed]:
@@ -124,17 +125,6 @@ class ParsedTopic(Topic[Parsed]):
 
     def weight(self, item: Parsed) -> int:
         return len(item.samples) * ROW
-
-
-def _of_size(items: Sequence[Parsed]) -> Iterator[Sequence[Parsed]]:
-    """At most :data:`MOST_ROWS` in each part, unless one item has more."""
-    first, rows = 0, 0
-    for i, item in enumerate(items):
-        rows += len(item.samples)
-        if i > first and rows > MOST_ROWS:
-            yield items[first:i]
-            first, rows = i, len(item.samples)
-    yield items[first:]
 
 
 RAW, PARSED, DEAD_LETTERS = Raw(), ParsedTopic(), DeadLetters()

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
+from ..batches import in_parts
 from ..columns import Samples, Text
 from ..model import Dtc, FrameBatch
 from .decoder import CHUNK, Decoded, Decoder
@@ -41,14 +43,9 @@ def decode_together(parts: Sequence[Part]) -> list[Content]:
 
 def _groups(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
     """Parts that follow each other: of one width, thinned or not, and as many frames as stay in the caches."""
-    first, frames = 0, 0
-    for i, part in enumerate(parts):
-        frames += len(part.frames)
-        if i > first and (frames > CHUNK or _kind(part) != _kind(parts[first])):
-            yield parts[first:i]
-            first, frames = i, len(part.frames)
-    if parts:
-        yield parts[first:]
+    for _, found in groupby(parts, _kind):
+        alike = list(found)
+        yield from in_parts(alike, [len(part.frames) for part in alike], CHUNK)
 
 
 def _kind(part: Part) -> tuple[int, bool]:

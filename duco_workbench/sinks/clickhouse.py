@@ -23,6 +23,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 from clickhouse_connect.driver.httputil import get_pool_manager
 from urllib3.exceptions import HTTPError
 
+from ..batches import in_parts
 from ..columns import Parsed
 from ..errors import ConfigError, DataError, ServiceError
 from ..model import DeadLetter, Record
@@ -192,7 +193,7 @@ class RawArchive(_Table):
         await asyncio.to_thread(self._write, batch)
 
     def _write(self, batch: Sequence[Record]) -> None:
-        for part in _of_size(batch, [len(record.body) for record in batch]):
+        for part in in_parts(batch, [len(record.body) for record in batch], MAX_BODIES):
             self._store.insert("raw_data_cache_store", raw_rows(part), "ts_enqueued")
 
 
@@ -205,7 +206,7 @@ class SampleTable(_Table):
         await asyncio.to_thread(self._write, batch)
 
     def _write(self, batch: Sequence[Parsed]) -> None:
-        for part in _of_size(batch, [len(parsed.samples) for parsed in batch], MAX_ROWS):
+        for part in in_parts(batch, [len(parsed.samples) for parsed in batch], MAX_ROWS):
             self._store.insert("ce_technology", sample_rows(part), "ts")
         for table, rows in (("texts", text_rows), ("dtcs", dtc_rows), ("events", event_rows)):
             if any(getattr(parsed, table) for parsed in batch):
@@ -220,17 +221,5 @@ class DeadLetterTable(_Table):
         await asyncio.to_thread(self._write, batch)
 
     def _write(self, batch: Sequence[DeadLetter]) -> None:
-        for part in _of_size(batch, [len(letter.record.body) for letter in batch]):
+        for part in in_parts(batch, [len(letter.record.body) for letter in batch], MAX_BODIES):
             self._store.insert("dead_letters", dead_letter_rows(part))
-
-
-def _of_size(batch: Sequence[Any], sizes: Sequence[int], most: int = MAX_BODIES) -> Iterator[Sequence[Any]]:
-    """The batch in parts of at most ``most`` bytes or rows (one item may be more)."""
-    first, room = 0, most
-    for i, size in enumerate(sizes):
-        if size > room and i > first:
-            yield batch[first:i]
-            first, room = i, most
-        room -= size
-    if first < len(batch):
-        yield batch[first:]
