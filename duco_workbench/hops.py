@@ -72,6 +72,9 @@ class Mark:
         return replace(self if is_newer else other, count=self.count + other.count)
 
 
+NO_ONES = Mark(0, 0, 0, 1)  # older than any
+
+
 def hop_key(hop: str) -> str:
     return f"hops:{hop}"
 
@@ -129,13 +132,13 @@ class HopNotes:
 
 
 def _mark(record: Record) -> Mark:
-    """Older than any for an id that is not the machine's own: such a message has no readable envelope."""
+    """:data:`NO_ONES` for an id that is not the machine's own: such a message has no readable envelope."""
     try:
         chassis_id, epoch, seq = MessageId.parse(record.message_id)
     except ValueError:
-        return Mark(0, 0, 0, 1)
+        return NO_ONES
     own = chassis_id == record.chassis_id and min(epoch, seq, record.ts) >= 0
-    return Mark(epoch, seq, record.ts, 1) if own else Mark(0, 0, 0, 1)
+    return Mark(epoch, seq, record.ts, 1) if own else NO_ONES
 
 
 class Noted(Generic[T]):

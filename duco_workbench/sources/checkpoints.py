@@ -88,21 +88,19 @@ class RedisCheckpoints(CheckpointStore):
         self, fully_qualified_namespace: str, eventhub_name: str, consumer_group: str, **kwargs: Any
     ) -> Iterable[dict[str, Any]]:
         place = dict(zip(_PLACE, (fully_qualified_namespace, eventhub_name, consumer_group), strict=True))
+        key = _key(place, "owners")
         with redis_log.service_errors("the log does not say who reads the hub"):
-            now, pairs = await self._redis.eval(_LIST, 1, _key(place, "owners"))
+            now, pairs = await self._redis.eval(_LIST, 1, key)
         found = []
         for partition, held in zip(pairs[::2], pairs[1::2], strict=True):
             etag, modified, who = held.decode().split(" ", 2)
-            owner = "" if self._is_of_before(who, partition.decode(), place) else who.partition(" ")[0]
+            owner, _, instance = who.partition(" ")
+            if instance == self._instance != "" and who != self._mine.get((key, partition.decode())):
+                owner = ""  # this process', before it was started again
             age = (int(now) - int(modified)) / 1000
             known = {"owner_id": owner, "etag": etag, "last_modified_time": time.time() - age}
             found.append({**place, "partition_id": partition.decode(), **known})
         return found
-
-    def _is_of_before(self, who: str, partition: str, place: Mapping[str, Any]) -> bool:
-        """Was it this instance's before it was started again?"""
-        _, _, instance = who.partition(" ")
-        return instance == self._instance != "" and who != self._mine.get((_key(place, "owners"), partition))
 
     async def claim_ownership(
         self, ownership_list: Iterable[dict[str, Any]], **kwargs: Any

@@ -93,7 +93,7 @@ def returned(plant: Plant, machine: plan.Machine, folder: Path) -> Iterator[None
             process.terminate()
 
 
-def waiting(plant: Plant, machine: plan.Machine) -> int:
+def depth(plant: Plant, machine: plan.Machine) -> int:
     """Messages in its agent's queue, as it last said."""
     with HubService(plant.settings.hub, plant.settings.hub_ca) as hub:
         return int(hub.twin(machine.chassis_id)["properties"]["reported"]["queue"]["depth"])

@@ -124,7 +124,7 @@ def offline(plant: Plant, watch: Watch, seconds: float) -> Facts:
     with guests.returned(plant, machine, folder):
         took = wait_for(lambda: verdict.count(plant, has) >= seconds, BACKLOG_S, every=2)
         p99 = watch.ages.p99(begun)
-        wait_for(lambda: guests.waiting(plant, machine) < 10, BACKLOG_S, every=2)  # it went on collecting meanwhile
+        wait_for(lambda: guests.depth(plant, machine) < 10, BACKLOG_S, every=2)  # it went on collecting meanwhile
         wait_for(watch.is_current, MOST_DRAIN_S)
     rate = round(seconds / took, 1) if took else 0.0  # stored a second, of a machine that sends one a second
     return {"backlog": int(seconds), "backlog_s": took and round(took), "rate": rate, "p99_before": before, "p99": p99}

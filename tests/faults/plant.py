@@ -113,10 +113,8 @@ def running(
             return proxies[name].url if name in proxies else url
 
         def through(settings: Settings) -> Settings:
-            names = [f"{name}_url" for name in links]
-            return settings.model_copy(
-                update={name: proxied(name.removesuffix("_url"), getattr(settings, name)) for name in names}
-            )
+            urls = {f"{name}_url": proxied(name, getattr(settings, f"{name}_url")) for name in links}
+            return settings.model_copy(update=urls)
 
         fleet = Fleet(machines=machines, history_s=0)
         broker = stack.enter_context(_broker(data / "kafka", proxied)) if log == "kafka" else None
