@@ -28,10 +28,8 @@ from .portion import Portion
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-SESSION_S, HEARTBEAT_S = (
-    6.0,
-    1.5,
-)  # brokers allow no less; a killed reader's machines are read on after some 7 s
+SESSION_S = 6.0  # brokers allow no less; a killed reader's machines are read on after some 7 s
+HEARTBEAT_S = 1.5
 HAND_OVER_S = 9.0  # what a reader gets to finish its batch when partitions are divided anew …
 REBALANCE_S = 12.0  # … which is over when all have said so, or after this
 POLL_MS = 250  # an idle reader gives an empty delivery this often

@@ -110,22 +110,23 @@ async def test_readers_share_and_hand_over_without_loss_or_repetition(on_kafka: 
 
 async def test_a_batch_in_hand_is_committed_before_its_machines_go(on_kafka: LogAddress) -> None:
     await written(log_sink(on_kafka, RAW), round_of(1))
-    async with opened(log_source(on_kafka, RAW, "g")) as first, opened(log_source(on_kafka, RAW, "g")) as second:
-        mine = await next_delivery(first)
-        theirs: list[str] = []
+    async with opened(log_source(on_kafka, RAW, "g")) as first:
+        mine = await next_delivery(first)  # before there is another to share with
+        async with opened(log_source(on_kafka, RAW, "g")) as second:
+            theirs: list[str] = []
 
-        async def read() -> None:
-            async for delivery in second.deliveries():
-                theirs.extend(ids(delivery.items))
+            async def read() -> None:
+                async for delivery in second.deliveries():
+                    theirs.extend(ids(delivery.items))
 
-        reading = asyncio.create_task(read())
-        await until(first._turn.is_divided_anew)  # and waits for the batch
-        await first.commit(mine)
-        await until(lambda: not first._turn.is_divided_anew())
-        await written(log_sink(on_kafka, RAW), round_of(2))
-        rest = await next_delivery(first)
-        await until(lambda: len(theirs) + len(rest.items) >= len(MACHINES))
-        reading.cancel()
+            reading = asyncio.create_task(read())
+            await until(first._turn.is_divided_anew)  # and waits for the batch
+            await first.commit(mine)
+            await until(lambda: not first._turn.is_divided_anew())
+            await written(log_sink(on_kafka, RAW), round_of(2))
+            rest = await next_delivery(first)
+            await until(lambda: len(theirs) + len(rest.items) >= len(MACHINES))
+            reading.cancel()
     assert sorted(theirs + ids(rest.items)) == sorted(set(ids(round_of(1) + round_of(2))) - set(ids(mine.items)))
 
 
@@ -134,15 +135,16 @@ async def test_a_batch_its_group_did_not_wait_for_is_read_again_and_ends_nobody(
 ) -> None:
     monkeypatch.setattr(source_of, "HAND_OVER_S", 0.2)
     await written(log_sink(on_kafka, RAW), round_of(1))
-    async with opened(log_source(on_kafka, RAW, "g")) as slow, opened(log_source(on_kafka, RAW, "g")) as other:
+    async with opened(log_source(on_kafka, RAW, "g")) as slow:
         held = await next_delivery(slow)
-        again = await asyncio.wait_for(next_delivery(other), 15)
-        assert set(ids(again.items)) < set(ids(held.items))
-        await slow.commit(held)
-        assert "divided anew before a batch of 40 was committed" in caplog.text
-        await other.commit(again)
-        rest = await asyncio.wait_for(next_delivery(slow), 15)
-        await slow.commit(rest)
+        async with opened(log_source(on_kafka, RAW, "g")) as other:
+            again = await asyncio.wait_for(next_delivery(other), 15)
+            assert set(ids(again.items)) < set(ids(held.items))
+            await slow.commit(held)
+            assert "divided anew before a batch of 40 was committed" in caplog.text
+            await other.commit(again)
+            rest = await asyncio.wait_for(next_delivery(slow), 15)
+            await slow.commit(rest)
     assert sorted(ids([*again.items, *rest.items])) == sorted(ids(held.items))
     async with log_gauge(on_kafka) as gauge:
         assert await gauge.lag("raw", "g") == 0
