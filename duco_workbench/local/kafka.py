@@ -21,6 +21,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from ..errors import ConfigError, DucoError, ServiceError
 
@@ -87,11 +88,15 @@ class Broker:
         log = (self.folder / "kafka.log").open("ab")
         with log:
             if not (self.folder / "data" / "meta.properties").exists():
-                words = ["format", "-t", _new_id(), "-c", str(config), *self._scram]
-                format_ = _java("kafka.tools.StorageTool", *words)
-                subprocess.run(format_, check=True, stdout=log, stderr=log)
+                self._format(config, log)
             self._process = subprocess.Popen(_java("kafka.Kafka", str(config)), stdout=log, stderr=log)
         self._wait_until_it_answers()
+
+    def _format(self, config: Path, log: IO[bytes]) -> None:
+        """Its folder for data. One id in 64 begins with a dash, so it is joined to the word it belongs to."""
+        words = ["format", f"--cluster-id={_new_id()}", "-c", str(config), *self._scram]
+        if subprocess.run(_java("kafka.tools.StorageTool", *words), stdout=log, stderr=log).returncode:
+            raise ServiceError(f"Kafka does not take its settings; its log: {self.folder / 'kafka.log'}")
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_S

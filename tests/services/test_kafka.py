@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,13 +22,29 @@ from records import record
 
 from duco_workbench import kafka_log, runtime
 from duco_workbench.errors import ConfigError, ServiceError
+from duco_workbench.local import kafka
 from duco_workbench.log import log_gauge, log_sink, log_source
 from duco_workbench.log_address import KafkaAccess, LogAddress
 from duco_workbench.model import Record
 from duco_workbench.sources import kafka as source_of
+from duco_workbench.testing import free_port
 from duco_workbench.topics import PARTITIONS, RAW, partition_of
 
 MACHINES = [f"m{i}" for i in range(40)]
+
+
+def test_a_broker_whose_id_looks_like_an_option_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "_new_id", lambda: "-oecKj6ZSRCLqbjd2kdLCg")
+    broker = kafka.Broker(tmp_path, free_port(), free_port())
+    broker.start()
+    broker.stop()
+
+
+def test_a_broker_says_where_it_is_told_that_a_setting_is_wrong(tmp_path: Path) -> None:
+    broker = kafka.Broker(tmp_path, free_port(), free_port(), {"node.id": "one"})
+    with pytest.raises(ServiceError, match=f"does not take its settings; its log: {tmp_path}/kafka.log"):
+        broker.start()
+    assert "Invalid value one" in (tmp_path / "kafka.log").read_text()
 
 
 def round_of(number: int) -> list[Record]:
