@@ -17,9 +17,10 @@ from .errors import EngineError
 from .requests import Request
 
 # Sized for a laptop that runs other things too. An acknowledged insert is on the disk, not in the page cache; a disk
-# that is nearly full takes none, for the engine does not notice when it is only half through a part. A merge holds a
-# granule of each of its parts, and messages are large: a megabyte each is enough, and two merges at once. Ten parts
-# become one: with five, as is usual, a busy store has half as much again to merge, and a quiet one as many parts.
+# that is nearly full takes none, for the engine does not notice when it is only half through a part. A merge holds
+# granules of each of its parts, and messages are large: a quarter of a megabyte each is enough, and two merges at once.
+# Ten parts become one: with five, as is usual, a busy store has half as much again to merge, and a quiet one as many
+# parts. Those are removed one after the other: a hundred threads at once would keep 20 MB for good.
 _CONFIG = """<clickhouse>
     <max_server_memory_usage_to_ram_ratio>0.4</max_server_memory_usage_to_ram_ratio>
     <mark_cache_size>67108864</mark_cache_size>
@@ -32,12 +33,13 @@ _CONFIG = """<clickhouse>
     <background_pool_size>2</background_pool_size>
     <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
     <merge_tree>
-        <index_granularity_bytes>1048576</index_granularity_bytes>
+        <index_granularity_bytes>262144</index_granularity_bytes>
         <merge_max_block_size_bytes>1048576</merge_max_block_size_bytes>
         <max_compress_block_size>262144</max_compress_block_size>
         <fsync_after_insert>1</fsync_after_insert>
         <fsync_part_directory>1</fsync_part_directory>
         <min_free_disk_bytes_to_perform_insert>67108864</min_free_disk_bytes_to_perform_insert>
+        <concurrent_part_removal_threshold>100000</concurrent_part_removal_threshold>
         <merge_selector_base>10</merge_selector_base>
     </merge_tree>
 </clickhouse>
