@@ -25,7 +25,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PREFETCH = 100  # events of a partition on their way; with what waits below, what an ingestor that is stuck holds
-BATCHES = 8  # of up to PREFETCH events that wait to be taken
+BATCHES = 8  # of up to PREFETCH events that wait to be taken …
+BYTES = 8 << 20  # … unless their bodies are this heavy before: a message may be 256 kB
 ASK_S = 10.0  # for one question to the hub
 WATCH_S = 5.0  # between two looks at what the hub has
 IDLE_S = 60.0  # without a frame from the hub: its connection is dead, even if nobody said so
@@ -64,6 +65,7 @@ class Part:
 class Batch(NamedTuple):
     part: Part
     events: Sequence[EventData]
+    weight: int  # bytes of their bodies
 
 
 class Session:
@@ -183,12 +185,15 @@ class Session:
         end = context.last_enqueued_event_properties
         if end and end["sequence_number"] is not None:
             part.last = max(part.last, end["sequence_number"])
-        while len(self._batches) >= BATCHES:
+        while self._is_full():
             self._taken.clear()
             await self._taken.wait()
         if fresh:
-            self._batches.append(Batch(part, fresh))
+            self._batches.append(Batch(part, fresh, sum(len(body_of(event)) for event in fresh)))
             self._arrived.set()
+
+    def _is_full(self) -> bool:
+        return len(self._batches) >= BATCHES or sum(batch.weight for batch in self._batches) >= BYTES
 
     # The watch.
 
@@ -255,6 +260,11 @@ class Session:
                 f"string again, and see that this computer's clock is right ({text})"
             )
         return ServiceError(f"the hub at {self._host} does not answer: {text}")
+
+
+def body_of(event: EventData) -> bytes:
+    """Verbatim."""
+    return event.body if isinstance(event.body, bytes) else b"".join(event.body)  # type: ignore[arg-type]
 
 
 def _one_line(error: Exception) -> str:

@@ -24,7 +24,7 @@ from ..errors import ConfigError, ServiceError
 from ..judge import identity
 from ..model import SECOND, Record
 from ..ports import Delivery
-from .hub_session import Batch, Hub, Part, Session
+from .hub_session import Batch, Hub, Part, Session, body_of
 from .own import now
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def _check_ca(ca: str) -> None:
 
 def record_of(event: EventData, part: Part, tenant: str) -> Record:
     """The body verbatim; who sent it by the hub's word; the rest by the envelope's, where that can be read."""
-    body = event.body if isinstance(event.body, bytes) else b"".join(event.body)  # type: ignore[arg-type]
+    body = body_of(event)
     partition, sequence, at = int(part.context.partition_id), event.sequence_number or 0, enqueued(event)
     known = identity(body, partition, sequence, at)
     return Record(

@@ -50,8 +50,8 @@ def hub(tmp_path: Path) -> Iterator[HubThread]:
         yield running
 
 
-def body(chassis_id: str, seq: int, **changes: Any) -> bytes:
-    return encoded("vehicle_event", wire.EventBody("key_on"), seq=seq, chassis_id=chassis_id, **changes)
+def body(chassis_id: str, seq: int, name: str = "key_on", **changes: Any) -> bytes:
+    return encoded("vehicle_event", wire.EventBody(name), seq=seq, chassis_id=chassis_id, **changes)
 
 
 def send(hub: HubThread, first: int, last: int, machines: Sequence[str] = MACHINES, **changes: Any) -> None:
@@ -60,7 +60,8 @@ def send(hub: HubThread, first: int, last: int, machines: Sequence[str] = MACHIN
     async def append() -> None:
         journal = hub.hub.journal
         for seq in range(first, last + 1):
-            await asyncio.gather(*(journal.append(m, "1", {}, {"tenant": "demo"}, body(m, seq)) for m in machines))
+            bodies = [(m, body(m, seq, **changes)) for m in machines]
+            await asyncio.gather(*(journal.append(m, "1", {}, {"tenant": "demo"}, one) for m, one in bodies))
 
     hub.call(append)
 
@@ -122,6 +123,25 @@ async def test_everything_comes_once_and_in_order_per_machine(hub: HubThread, fr
     assert (facts["partitions"], facts["behind"], facts["behind_s"]) == (["0", "1", "2", "3"], 0, 0.0)
     assert facts["messages_s"] > 0
     await reading.source.close()
+
+
+async def test_what_nobody_takes_does_not_pile_up(hub: HubThread, fresh_valkey: str) -> None:
+    """The hub has three times of it than an ingestor lets wait."""
+    each = 100_000
+    last = 3 * hub_session.BYTES // each // len(MACHINES)
+    send(hub, 1, last, name="x" * each)
+    source = source_of(hub, fresh_valkey)
+    await source.open()
+    assert source._session
+    waiting = source._session._batches
+    async with asyncio.timeout(LONG_S):
+        while sum(batch.weight for batch in waiting) < hub_session.BYTES:
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(2)
+    assert sum(batch.weight for batch in list(waiting)[:-1]) < hub_session.BYTES
+    reading = Reading(source)
+    assert sequences(await reading.until(last * len(MACHINES))) == all_once(last)
+    await source.close()
 
 
 async def test_what_was_written_but_not_committed_comes_again_and_nothing_else(
