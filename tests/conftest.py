@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers of tests: `import cantools_oracle`
 
@@ -48,6 +49,20 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, kafka_doors: Doors) -> Itera
 def on_kafka(kafka: Broker) -> LogAddress:
     """A log that nobody else uses."""
     return LogAddress(kafka.url, kafka=KafkaAccess(prefix=f"t{uuid.uuid4().hex[:8]}."))
+
+
+@pytest.fixture
+def on_redis(valkey_url: str) -> LogAddress:
+    """An empty log."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    return LogAddress(valkey_url, 256 << 20)
+
+
+@pytest.fixture(params=["on_redis", "on_kafka"])
+def on_either(request: pytest.FixtureRequest) -> LogAddress:
+    log: LogAddress = request.getfixturevalue(request.param)
+    return log
 
 
 @pytest.fixture(scope="session")

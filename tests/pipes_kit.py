@@ -21,7 +21,6 @@ from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, SampleT
 from duco_workbench.sinks.snapshot import SnapshotSink
 from duco_workbench.topics import DEAD_LETTERS, PARSED, RAW
 
-MEMORY = 256 << 20
 DBC = """VERSION ""
 BS_:
 BU_: A
@@ -53,8 +52,8 @@ class Timed(Generic[T]):
 class Pipes:
     """Its two ends: ``send`` to the raw log, ``rows`` of the store; and when what came there."""
 
-    def __init__(self, log_url: str, store_url: str) -> None:
-        self.log_url, self.store_url = log_url, store_url
+    def __init__(self, log: LogAddress, store_url: str) -> None:
+        self.log, self.store_url = log, store_url
         self.stored = Timed(SampleTable(store_url))
         self.refused = Timed(DeadLetterTable(store_url))
 
@@ -62,14 +61,14 @@ class Pipes:
         await self.put(RAW, *records)
 
     async def put(self, topic: Any, *items: Any) -> None:
-        sink = log_sink(LogAddress(self.log_url, MEMORY), topic)
+        sink = log_sink(self.log, topic)
         await sink.write(items)
         await sink.close()
 
     async def idle(self, seconds: float = 30) -> None:
         """Until every reader has committed everything."""
         async with asyncio.timeout(seconds):
-            async with log_gauge(LogAddress(self.log_url)) as gauge:
+            async with log_gauge(self.log) as gauge:
                 while any([await gauge.lag(*reader) for reader in READERS]):
                     await asyncio.sleep(0.05)
 
@@ -79,13 +78,12 @@ class Pipes:
 
 
 @asynccontextmanager
-async def running_pipes(log_url: str, store_url: str, logic: ManifestLogic) -> AsyncIterator[Pipes]:
+async def running_pipes(log: LogAddress, live_url: str, store_url: str, logic: ManifestLogic) -> AsyncIterator[Pipes]:
     """As the pipelines are drawn, for the block."""
     stop = Stop()
-    log = LogAddress(log_url, MEMORY)
     to = ProcessorSinks(RawArchive(store_url), log_sink(log, PARSED), log_sink(log, DEAD_LETTERS))
-    pipes = Pipes(log_url, store_url)
-    out = DistributorSinks(pipes.stored, SnapshotSink(log_url), DeadLetterTable(store_url))
+    pipes = Pipes(log, store_url)
+    out = DistributorSinks(pipes.stored, SnapshotSink(live_url), DeadLetterTable(store_url))
     flows = (
         run_flow(
             log_source(log, RAW, "processor"),

@@ -163,7 +163,7 @@ async def test_what_the_flows_themselves_leave_is_accounted_for(flow: Flow) -> N
     """Good ones, a refused one, and the refused one replayed by the flow."""
     logic = ManifestLogic(Knowledge())
     good = [record(seq, message_id=f"m1:{EPOCH}:{seq}") for seq in TEN]
-    async with running_pipes(flow.settings.log_url, flow.settings.store_url, logic) as pipes:
+    async with running_pipes(flow.settings.log, flow.settings.log_url, flow.settings.store_url, logic) as pipes:
         await pipes.send(*good[:5])
         await pipes.idle()
         logic.use(Knowledge(1, frozenset({("demo", "m1")})))

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from pipes_kit import DBC, MEMORY, Pipes, running_pipes
+from pipes_kit import DBC, Pipes, running_pipes
 from records import T, can_record, encoded, record
 from typer.testing import CliRunner
 
@@ -50,10 +49,8 @@ def logic() -> ManifestLogic:
 
 
 @pytest.fixture
-async def pipes(valkey_url: str, store_url: str, logic: ManifestLogic) -> AsyncIterator[Pipes]:
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
-    async with running_pipes(valkey_url, store_url, logic) as running:
+async def pipes(on_either: LogAddress, valkey_url: str, store_url: str, logic: ManifestLogic) -> AsyncIterator[Pipes]:
+    async with running_pipes(on_either, valkey_url, store_url, logic) as running:
         yield running
 
 
@@ -63,7 +60,7 @@ def box(store_url: str) -> DeadLetterBox:
 
 
 async def replayed(pipes: Pipes, box: DeadLetterBox, **chosen: Any) -> Outcome:
-    sink = log_sink(LogAddress(pipes.log_url, MEMORY), RAW)
+    sink = log_sink(pipes.log, RAW)
     done = await box.replay(Chosen(**chosen), sink)
     await sink.close()
     return await box.outcome(done, 20)
@@ -190,7 +187,7 @@ async def test_a_replay_that_was_broken_off_is_run_again(
     await pipes.send(*(can_record(seq) for seq in range(1, 11)))
     await pipes.idle()
     logic.use(EVERYTHING)
-    sink = log_sink(LogAddress(pipes.log_url, MEMORY), RAW)
+    sink = log_sink(pipes.log, RAW)
     with pytest.raises(ServiceError, match="killed"):
         await box.replay(Chosen(), Breaking(sink, 2))
     await sink.close()
@@ -307,7 +304,11 @@ def test_one_is_shown_whole(duco: Any, box: DeadLetterBox) -> None:
     assert [one["reason"] for one in json.loads(duco("show", "m1:1:1", "--json").stdout)] == ["no_manifest"]
 
 
-async def test_a_replay_from_the_shell_says_what_came_of_it(pipes: Pipes, duco: Any, logic: ManifestLogic) -> None:
+async def test_a_replay_from_the_shell_says_what_came_of_it(
+    pipes: Pipes, duco: Any, logic: ManifestLogic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUCO_LOG_URL", pipes.log.url)
+    monkeypatch.setenv("DUCO_KAFKA_PREFIX", pipes.log.kafka.prefix)
     await pipes.send(can_record(1), can_record(2), can_record(3, chassis_id="m2"))
     await pipes.idle()
     logic.use(Knowledge(7, DEVICES, MANIFESTS[:1]))

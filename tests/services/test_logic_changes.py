@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections.abc import Sequence
 
 import numpy as np
-import redis
 from pipes_kit import DBC, running_pipes
 from records import T, can_record, frames
 
 from duco_workbench.columns import Parsed
 from duco_workbench.local.store.process import StoreProcess
+from duco_workbench.log_address import LogAddress
 from duco_workbench.model import SECOND, Binding, FrameBatch, Manifest, Message, Record
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
 from duco_workbench.ports import Outcome
@@ -74,15 +75,13 @@ async def has_decoded(logic: Noting, revision: int) -> None:
 
 
 async def test_each_row_has_its_version_no_batch_has_two_and_the_newest_replaces(
-    valkey_url: str, store: StoreProcess
+    on_either: LogAddress, valkey_url: str, store: StoreProcess
 ) -> None:
-    store_url = f"http://127.0.0.1:{store.port}/changes"
+    store_url = f"http://127.0.0.1:{store.port}/changes_{uuid.uuid4().hex[:8]}"
     migrate(connect(store_url))
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
     stream = [[second(number, name) for name in MACHINES] for number in range(SECONDS)]
     logic, changes = Noting(knowledge(1)), sorted(random.Random(SEED).sample(range(SECONDS), CHANGES))
-    async with running_pipes(valkey_url, store_url, logic) as pipes:
+    async with running_pipes(on_either, valkey_url, store_url, logic) as pipes:
         for number, messages in enumerate(stream):
             await pipes.send(*messages)
             if number in changes:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import redis
 from pipes_kit import DBC, Pipes, running_pipes
 from records import T, can_record, encoded, frames, record
 
@@ -23,6 +22,7 @@ import duco_workbench
 from duco_workbench import judge, parsing, wire
 from duco_workbench.flows import validate
 from duco_workbench.local.store.process import running
+from duco_workbench.log_address import LogAddress
 from duco_workbench.model import SECOND, Binding, Manifest, Record
 from duco_workbench.parsing import logic as parsing_logic
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
@@ -98,13 +98,11 @@ POISON: list[tuple[str, Record]] = [
 
 
 @pytest.fixture
-async def pipes(valkey_url: str, tmp_path: Path) -> AsyncIterator[Pipes]:
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
+async def pipes(on_either: LogAddress, valkey_url: str, tmp_path: Path) -> AsyncIterator[Pipes]:
     with running(tmp_path) as store:
         migrate(connect(store.url))
         parsing.warm_up()  # a process does that before it reads
-        async with running_pipes(valkey_url, store.url, ManifestLogic(KNOWLEDGE)) as running_ones:
+        async with running_pipes(on_either, valkey_url, store.url, ManifestLogic(KNOWLEDGE)) as running_ones:
             yield running_ones
 
 

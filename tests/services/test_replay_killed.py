@@ -18,6 +18,7 @@ from records import T, can_record, frames
 
 from duco_workbench.health.audit import Asked, audit
 from duco_workbench.local.store.process import StoreProcess
+from duco_workbench.log_address import LogAddress
 from duco_workbench.model import SECOND, Binding, Manifest
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
 from duco_workbench.redis_log import stream_key
@@ -67,14 +68,14 @@ class Command:
         return out
 
 
-async def test_killed_at_random_points_and_run_again(valkey_url: str, store: StoreProcess, tmp_path: Path) -> None:
+async def test_killed_at_random_points_and_run_again(
+    on_redis: LogAddress, valkey_url: str, store: StoreProcess, tmp_path: Path
+) -> None:
     """At first nobody judges what comes back, so that letters are replayed several times; then the flow closes some."""
     settings = Settings(log_url=valkey_url, store_url=f"http://127.0.0.1:{store.port}/killed", data=tmp_path)
     migrate(connect(settings.store_url))
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
     logic, chance = ManifestLogic(Knowledge(1, DEVICES)), random.Random(SEED)
-    async with running_pipes(valkey_url, settings.store_url, logic) as pipes:
+    async with running_pipes(on_redis, valkey_url, settings.store_url, logic) as pipes:
         numbers = range(1, LETTERS // len(MACHINES) + 1)
         batches = [(seq, name, frames(10, T + seq * SECOND)) for seq in numbers for name in MACHINES]
         await pipes.send(*(can_record(seq, batch, chassis_id=name) for seq, name, batch in batches))
@@ -83,7 +84,7 @@ async def test_killed_at_random_points_and_run_again(valkey_url: str, store: Sto
     logic.use(Knowledge(7, DEVICES, MANIFESTS))
     for _ in range(KILLS):
         await asyncio.to_thread(Command(settings).killed, chance, LETTERS // 4)
-    async with running_pipes(valkey_url, settings.store_url, logic) as pipes:
+    async with running_pipes(on_redis, valkey_url, settings.store_url, logic) as pipes:
         for _ in range(KILLS):
             await pipes.idle()
             ((still_open,),) = pipes.rows(OPEN)
