@@ -123,7 +123,7 @@ def running(
         plant = Plant(settings, fleet.chassis_ids(), log, proxies, broker=broker)
         plant.supervisor.stop("page")  # nobody looks at it, and its memory and time are wanted
         stack.enter_context(_viewer(plant))
-        say(f"{machines} machines on {log}, data in {data}")
+        say(f"{machines or 'no'} machines on {log}, data in {data}")
         yield plant
 
 
