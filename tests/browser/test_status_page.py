@@ -56,11 +56,18 @@ def tab(chromium_path: str, page_url: str) -> Iterator[Page]:
 
 
 def shown(tab: Page) -> dict[str, str]:
-    """The tiles: name -> number and kind."""
-    return {
+    """What the badge says, how many notices there are, and of each tile its number and kind."""
+    tiles = {
         str(tile.get_attribute("data-name")): f"{tile.locator('b').inner_text()} {tile.get_attribute('class')}"
         for tile in tab.locator(".tile").all()
     }
+    badge, notices = tab.locator(".badge b").inner_text(), tab.locator(".notice").count()
+    return tiles | {"badge": badge, "notices": str(notices)}
+
+
+def until_shown(tab: Page, expected: dict[str, str]) -> None:
+    """All of it at once: the page is read while what it tells of is still being done, and drawn part by part."""
+    until(lambda: shown(tab).items() >= expected.items(), 60, f"not {expected}")
 
 
 def picture(tab: Page, name: str) -> None:
@@ -71,9 +78,8 @@ def picture(tab: Page, name: str) -> None:
 
 def test_all_well_then_a_loss_a_dead_letter_and_a_trouble_are_seen(tab: Page, page_url: str, flow: Flow) -> None:
     tab.goto(page_url)
-    until(lambda: shown(tab).get("lost") == "0 tile good", 60, "it does not say that nothing was lost")
-    assert shown(tab)["doubled"] == shown(tab)["dead letters"] == "0 tile good"
-    assert tab.locator(".badge b").inner_text() == "all well"
+    well = dict.fromkeys(("lost", "doubled", "dead letters"), "0 tile good")
+    until_shown(tab, {**well, "badge": "all well", "notices": "0"})
     row = tab.locator(".machines tbody tr", has_text="truck-2")
     assert [cell.inner_text() for cell in row.locator("td.number b").all()] == ["100"] * 6 + ["0"]
     assert row.locator("a").get_attribute("href") == "live?machine=truck-2&tenant=demo"
@@ -85,16 +91,14 @@ def test_all_well_then_a_loss_a_dead_letter_and_a_trouble_are_seen(tab: Page, pa
     flow.carry("truck-3", range(101, 111), to=["raw"])
     flow.behind(10)
     flow.agent("truck-3", queue={"seq": 112, "depth": 2, "first": 111}, trouble=EVIL, realtime={"on": True})
-    until(lambda: shown(tab).get("lost") == "1 tile bad", 60, "it does not say that one was lost")
-    assert (shown(tab)["dead letters"], shown(tab)["behind"]) == ("1 tile bad", "10 tile plain")
-    assert tab.locator(".badge b").inner_text() == "trouble"
+    bad = dict.fromkeys(("lost", "dead letters"), "1 tile bad")
+    until_shown(tab, {**bad, "behind": "10 tile plain", "badge": "trouble", "notices": "3"})
     notices = tab.locator(".notice").all_inner_texts()
     refused = "duco dead-letters list --reason count_mismatch"
     assert [n for n in notices if refused not in n] == [
         f"truck-2 lost 1 of its messages: {EPOCH}:42",
         f"truck-3: {EVIL}",
     ]
-    assert len(notices) == 3
     assert "realtime, 2 waiting" in tab.locator(".machines tbody tr", has_text="truck-3").inner_text()
     picture(tab, "status-trouble")
 
