@@ -41,11 +41,16 @@ class Can(msgspec.Struct, frozen=True):
     blocks: list[Block]
 
 
+Byte = Annotated[int, msgspec.Meta(ge=0, lt=1 << 8)]
+
+
 class Code(msgspec.Struct, frozen=True):
-    spn: int
-    fmi: int
-    oc: int | None = None
-    cm: int = 0
+    """Bounded as the store's columns are."""
+
+    spn: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+    fmi: Byte
+    oc: Byte | None = None
+    cm: Byte = 0
 
 
 class Dtcs(msgspec.Struct, frozen=True):
