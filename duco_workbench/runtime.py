@@ -1,20 +1,24 @@
 """Runs a flow: opens its ends, acknowledges batch by batch, retries services, drains on a signal, closes.
 
 The acknowledgement is ``await stream.emit(batch)``: it waits for every sink of the flow, raises what failed, and only
-then is the batch committed. One batch is in flight at a time.
+then is the batch committed. One batch is in flight at a time. A sink whose service is away tries its part again by
+itself, so that the others are not given theirs once more however long that takes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from streamz import Stream
+from streamz.sinks import sink as SinkNode
 
 from .errors import DucoError, ServiceError
 from .ops import logs
@@ -63,38 +67,75 @@ async def run_flow(
     """Until ``stop`` is set or the source ends. ``build`` draws the flow on a stream of batches of the source."""
     stream = Stream(asynchronous=True)
     build(stream)
+    hand = _Hand(stop)
+    for node in _sink_nodes(stream):
+        node.func = hand.patient(node.func)
     ends: tuple[Sink[Any] | Source[T], ...] = (*sinks, source)
-    try:
+    async with AsyncExitStack() as closing:
+        for end in ends:
+            closing.push_async_callback(end.close)
         for end in ends:
             await retry(end.open, stop)
         trouble = logs.Complaint(log)
-        while not stop and not await _follow(source, stream, stop, trouble):
+        while not stop and not await _follow(source, stream, hand, trouble):
             pass
-    finally:
-        for end in reversed(ends):
-            await end.close()
 
 
-async def _follow(source: Source[T], stream: Stream, stop: Stop, trouble: logs.Complaint) -> bool:
+class _Hand:
+    """The batch in hand, and the patience of the sinks that are to have it."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+        self.delivery: Delivery[Any] | None = None
+
+    def patient(self, write: Callable[[Any], Any]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+        """``write``, called until it works. Raises: ServiceError when the stop came first."""
+
+        async def written(batch: Any) -> None:
+            async def attempt() -> None:
+                result = write(batch)
+                if inspect.isawaitable(result):
+                    await result
+
+            if not await retry(attempt, self.stop, self.delivery):
+                raise ServiceError("stopped before every sink had the batch")
+
+        return written
+
+
+def _sink_nodes(node: Stream) -> Iterator[Any]:
+    """Each once, though branches may meet before it."""
+    seen, ahead = set(), [node]
+    while ahead:
+        for after in ahead.pop().downstreams:
+            if after not in seen:
+                seen.add(after)
+                ahead.append(after)
+                if isinstance(after, SinkNode):
+                    yield after
+
+
+async def _follow(source: Source[T], stream: Stream, hand: _Hand, trouble: logs.Complaint) -> bool:
     """Emit and commit until the stop or the end (True), or until the source's service fails (False)."""
     try:
         async for delivery in source.deliveries():
             trouble.over()
             if delivery.items:
-                await _handle(source, stream, delivery, stop)
-            if stop:
+                await _handle(source, stream, delivery, hand)
+            if hand.stop:
                 break
         return True
     except ServiceError as error:
         trouble.say(f"{error}; reading again from the last committed batch")
-        await stop.sleep(1.0)
+        await hand.stop.sleep(1.0)
         return False
 
 
-async def _handle(source: Source[T], stream: Stream, delivery: Delivery[T], stop: Stop) -> None:
+async def _handle(source: Source[T], stream: Stream, delivery: Delivery[T], hand: _Hand) -> None:
     """Nothing is committed before every sink has the batch; a stop while a service is away leaves it uncommitted."""
-    if await retry(lambda: stream.emit(delivery.items), stop, delivery):
-        await retry(lambda: source.commit(delivery), stop, delivery)
+    hand.delivery = delivery
+    if await retry(lambda: stream.emit(delivery.items), hand.stop, delivery):
+        await retry(lambda: source.commit(delivery), hand.stop, delivery)
 
 
 async def retry(call: Callable[[], Awaitable[Any]], stop: Stop, batch: Delivery[Any] | None = None) -> bool:

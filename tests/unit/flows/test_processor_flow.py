@@ -116,6 +116,15 @@ async def test_nothing_is_committed_before_every_sink_has_it(failing: str) -> No
     assert not any(end.is_open for end in (to.raw_archive, to.parsed_topic, to.dead_letters))  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("failing", ["raw_archive", "parsed_topic", "dead_letters"])
+async def test_while_a_sink_is_away_the_others_have_the_batch_once(failing: str) -> None:
+    good, bad = record(1), record(2, b"{")
+    to = await process(MemoryLog([good, bad], ends=True), **{failing: Collect(failures=3)})
+    assert to.raw_archive.items == [good, bad]  # type: ignore[attr-defined]
+    assert [p.record for p in to.parsed_topic.items] == [good]  # type: ignore[attr-defined]
+    assert [letter.record for letter in to.dead_letters.items] == [bad]  # type: ignore[attr-defined]
+
+
 async def test_a_fault_in_a_sink_ends_the_process_and_commits_nothing() -> None:
     log = MemoryLog([record(1)], ends=True)
     with pytest.raises(KeyError):
