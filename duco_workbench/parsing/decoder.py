@@ -70,6 +70,7 @@ class Decoder:
         if unknown_multiplexer not in ("keep", "drop"):
             raise ConfigError(f"Decoder(unknown_multiplexer={unknown_multiplexer!r}): write 'keep' or 'drop'")
         self.database = database
+        self.most_values = max((len(message.signals) for message in database.messages), default=0)
         self._plan = compile_plan(database, validity, unknown_multiplexer == "keep")
         self._engine = _engine(self._plan, compiled)
         self._sessions = self._engine.sessions()

@@ -28,6 +28,10 @@ from .thinning import thin
 from .together import Content, Part, decode_together
 
 MAX_DECODERS = 256  # compiled decoders kept; a fleet shares a handful
+# Values one message may become before it is thinned, some hundred megabytes while it is decoded. Ten seconds of a busy
+# machine are a tenth of that; a body of the largest size can be packed to become sixty million.
+MAX_VALUES = 1 << 21
+COUNTED = 1 << 13  # frames at a time while they are counted
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class ManifestLogic:
         """One :class:`Parsed` a message.
 
         Reasons for a dead letter: ``unknown_device``, ``no_manifest``, those of :func:`wire.unpack_blocks`,
-        ``clock_future``, ``too_old``.
+        ``clock_future``, ``too_old``, ``bad_database``, ``too_large``.
         """
         read = each(messages, lambda message: message.record, self._parse)
         try:
@@ -103,6 +107,7 @@ class ManifestLogic:
                 "no_manifest", f"no decoder manifest binds a database to {record.tenant}/{record.chassis_id}"
             )
         decoders = {bus: self._decoders_of(manifest, bus) for bus in frames.channels}
+        _check_values(frames, decoders)
         return _Can(message, frames, manifest, decoders)
 
     def _decoders_of(self, manifest: Manifest, bus: str) -> list[Decoder]:
@@ -121,6 +126,18 @@ class ManifestLogic:
         if isinstance(found, str):
             raise DataError("bad_database", found)
         return found
+
+
+def _check_values(frames: FrameBatch, decoders: Mapping[str, Sequence[Decoder]]) -> None:
+    """They are counted only where there could be so many. Raises: DataError ``too_large``."""
+    room = MAX_VALUES
+    if len(frames) * max((sum(d.most_values for d in found) for found in decoders.values()), default=0) <= room:
+        return
+    for bus, found in decoders.items():
+        for decoded in (part for decoder in found for part in decoder.stream(frames.of(bus), COUNTED)):
+            room -= len(decoded.samples)
+            if room < 0:
+                raise DataError("too_large", f"its {len(frames):,} frames become more than {MAX_VALUES:,} values")
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,8 @@ class StoreClient:
             return
         with reported(self.url, f"table {table}"), self.lend() as client:
             for part in by_partitions(rows, time_column) if time_column else (rows,):
-                _send(client, table, part)
+                for begin in range(0, part.num_rows, MAX_ROWS):  # one message may have more
+                    _send(client, table, part.slice(begin, MAX_ROWS))
 
     def close(self) -> None:
         while self._idle:

@@ -84,6 +84,22 @@ async def test_a_large_batch_is_inserted_in_parts(
     assert set(rows(url, STORED)) == expected(batch)
 
 
+async def test_one_large_message_is_inserted_in_parts(
+    url: str, samples: SampleTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, send = [], clickhouse._send
+
+    def spy(client: Any, table: str, part: pa.Table) -> None:
+        sent.append((table, part.num_rows))
+        send(client, table, part)
+
+    monkeypatch.setattr(clickhouse, "MAX_ROWS", 15)
+    monkeypatch.setattr(clickhouse, "_send", spy)
+    await samples.write([parsed(1)])
+    assert [rows for table, rows in sent if table == "ce_technology"] == [15, 15, 10]
+    assert set(rows(url, STORED)) == expected([parsed(1)])
+
+
 async def test_newer_logic_replaces_and_older_does_not(url: str, samples: SampleTable) -> None:
     old = dataclasses.replace(parsed(1), logic_version=3)
     s = old.samples

@@ -215,3 +215,18 @@ def test_one_that_breaks_the_decoder_costs_no_other(monkeypatch: pytest.MonkeyPa
     parsed, failed = parse(logic(manifest(binding("*"))), *records)
     assert [p.record.message_id for p in parsed] == ["m1:1:1", "m1:1:3"]
     assert failed == ["internal_error"]
+
+
+@pytest.mark.parametrize("buses", [("*",), ("can0", "can0")])
+def test_frames_that_become_too_many_values_are_one_dead_letter(
+    buses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what they become, not by how many they are: those of another message become nothing."""
+    one = logic(manifest(*(binding(bus, 0.125 * (n + 1)) for n, bus in enumerate(buses))))
+    monkeypatch.setattr(parsing_logic, "MAX_VALUES", 50 * len(buses))
+    monkeypatch.setattr(parsing_logic, "COUNTED", 7)
+    strange = frames(90, arbitration_id=0x8CF00A00)
+    fits, many = can_record(1, FrameBatch.concat([rpm(8000, 50), strange])), can_record(2, rpm(8000, 51))
+    (parsed,), failed = parse(one, many, fits)
+    assert parsed.record == fits
+    assert failed == ["too_large"]
