@@ -18,7 +18,7 @@ from ...settings import Settings
 from .engine import Engine
 from .server import Door
 
-DRAIN_S = 7.0  # then what still runs is cancelled; all is over within 10 s
+DRAIN_S = 6.0  # then what still runs is cancelled; all is over within 10 s
 
 
 async def serve(folder: Path, port: int) -> bool:

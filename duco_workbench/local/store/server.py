@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 256 << 20  # bytes of one request, packed and unpacked
 THREADS = 16  # statements that run at once; more wait
+CANCEL_S = 2.5  # a statement looks only now and then whether it was cancelled
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -53,7 +54,7 @@ class Door:
         if not await self._idle(seconds):
             log.warning("cancelling %d statements", self.running)
             await self.call(self.engine.cancel)
-        done = await self._idle(1.0)
+        done = await self._idle(CANCEL_S)
         await self._server.close_all_connections()
         return done
 
