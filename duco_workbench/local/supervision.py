@@ -97,7 +97,7 @@ class Supervisor:
         config.touch(mode=0o600)  # the environment holds the hub's key
         config.write_text(_config(programs, self.data, self.socket, environment))
         subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(config)], check=True, cwd=self.data)
-        _wait(self.is_running, 10, "supervisord")
+        _wait(self.is_running, 30, "supervisord")
 
     def start(self, programs: Sequence[Program]) -> None:
         """Start what is not running, all at once; returns before they are ready."""
