@@ -8,6 +8,8 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -28,6 +30,7 @@ from duco_workbench.ports import Delivery
 from duco_workbench.runtime import Stop, run_flow
 from duco_workbench.settings import Settings
 from duco_workbench.sources.memory import MemoryLog
+from duco_workbench.testing import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -101,11 +104,11 @@ async def test_a_batch_is_counted_once_however_often_it_was_tried(caplog: pytest
 
 async def test_latency_is_by_the_devices_clock_and_the_hubs() -> None:
     process, now = Process("processor"), time.time_ns() // 1000
-    await processed(process, [record(n, ts=now - 45 * SECOND, ts_enqueued=now - SECOND * 3 // 2) for n in range(3)])
+    await processed(process, [record(n, ts=now - 45 * SECOND, ts_enqueued=now - 16 * SECOND) for n in range(3)])
     found = metrics(process)
     name = "duco_latency_seconds_bucket hop=processor le={} since={}"
     assert (found[name.format("30.0", "device")], found[name.format("60.0", "device")]) == (0, 3)
-    assert (found[name.format("1.0", "hub")], found[name.format("2.0", "hub")]) == (0, 3)
+    assert (found[name.format("15.0", "hub")], found[name.format("30.0", "hub")]) == (0, 3)
     assert found["duco_newest_timestamp_seconds hop=processor"] == pytest.approx(now / SECOND - 45)
 
 
@@ -124,7 +127,7 @@ async def test_no_label_names_a_machine_or_a_message() -> None:
 async def test_a_service_that_is_away_is_named_until_it_is_back() -> None:
     process = Process("processor")
     running = asyncio.create_task(processed(process, [record(1)], failures=3))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while process.health()[0] != 503 or "away" not in str(process.health()[1]["wrong"]):
             await asyncio.sleep(0.01)
     said = process.health()[1]["wrong"]
@@ -149,10 +152,15 @@ async def test_a_trouble_that_lasts_is_said_at_once_then_seldom_and_when_it_is_o
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Moves the watch's clock."""
-    passed = [0.0]
-    monkeypatch.setattr(watching.time, "monotonic", lambda base=time.monotonic: base() + passed[0])
-    return lambda seconds: passed.__setitem__(0, passed[0] + seconds)
+    """Moves the watch's clock, which stands still otherwise; nobody else's."""
+    clock = SimpleNamespace(**{**vars(time), "now": 0.0})
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(watching, "time", clock)
+
+    def move(seconds: float) -> None:
+        clock.now += seconds
+
+    return move
 
 
 async def test_a_flow_that_stands_still_says_so(later: Callable[[float], None]) -> None:
@@ -195,7 +203,7 @@ async def test_lag_that_another_reader_works_off_is_no_standstill(
             later(40)
             watch.asks()
             lags[0] = left
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while watch.lag != left or bool(list(watch.wrong())) != wrong:
                     await asyncio.sleep(0.01)
     finally:
@@ -215,16 +223,20 @@ async def test_the_door_answers_while_the_loop_hangs(monkeypatch: pytest.MonkeyP
     process = Process("processor", Settings(ops="processor=127.0.0.1:0 other=127.0.0.1:1"))
 
     def get(path: str) -> httpx.Response:
-        return httpx.get(process.url + path, trust_env=False)
+        return httpx.get(process.url + path, trust_env=False, timeout=PATIENCE_S)
+
+    def later() -> httpx.Response:
+        time.sleep(1.2)
+        return get("/health")
 
     async with process.serving():
-        good = await asyncio.to_thread(get, "/health")
+        async with asyncio.timeout(PATIENCE_S):  # a busy computer may keep the loop from turning, too
+            while (good := await asyncio.to_thread(get, "/health")).status_code != 200:
+                await asyncio.sleep(0.01)
         scraped = await asyncio.to_thread(get, "/metrics")
-        hung = asyncio.create_task(asyncio.to_thread(lambda: (time.sleep(1.2), get("/health"))[1]))
-        await asyncio.sleep(0)
-        time.sleep(2.0)  # the loop, and everything in it
-        bad = await hung
-    assert (good.status_code, good.json()["status"]) == (200, "ok")
+        with ThreadPoolExecutor(1) as beside:
+            bad = beside.submit(later).result()  # until then the loop stands still, and everything in it
+    assert good.json()["status"] == "ok"
     assert scraped.headers["content-type"].startswith("text/plain; version=")
     assert (await asyncio.to_thread(process.answer, "/else")).status == 404
     assert bad.status_code == 503
@@ -279,14 +291,14 @@ def test_letters_of_replays_that_were_good_are_none() -> None:
 
 
 def test_a_large_batch_costs_little_more_than_reading_its_times() -> None:
-    """Beside the same loop without the figures: measured together, so that a busy machine slows both."""
+    """Beside the same loop without the figures: the fastest round of each, which nobody else has slowed."""
     records = [record(n, b"", ts=T + n) for n in range(1000)]
-    figures, times = Figures("processor"), {"figures": 0.0, "bare": 0.0}
+    figures, counted, bare = Figures("processor"), list[float](), list[float]()
     for _ in range(20):
         begun = time.perf_counter()
         sum(r.ts + r.ts_enqueued + len(r.msg_type) for r in records)
         middle = time.perf_counter()
         figures.done(records, 0.1)
-        times["bare"] += middle - begun
-        times["figures"] += time.perf_counter() - middle
-    assert times["figures"] < 20 * times["bare"]
+        bare.append(middle - begun)
+        counted.append(time.perf_counter() - middle)
+    assert min(counted) < 20 * min(bare)
