@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from duco_workbench.testing import PATIENCE_S
+
 CHUNK = 64 << 10
 WAITING = 16  # chunks of one direction that are under way; then the sender's own buffers fill, as on a real link
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST
@@ -55,7 +57,7 @@ class Proxy:
         self._open: dict[asyncio.StreamWriter, Mode] = {}  # both ends of every connection, and the mode it began in
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-        self.port = 0
+        self.port = self.taken = 0  # where it listens; connections it took so far
 
     @property
     def url(self) -> str:
@@ -78,7 +80,7 @@ class Proxy:
         self._do(self._set(mode))
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     # --- on the loop
 
@@ -103,6 +105,7 @@ class Proxy:
         self._open.clear()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.taken += 1
         if self._mode.name == "cut":
             return _reset(writer)
         self._open[writer] = self._mode

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import pytest
 from faults.proxy import BLACK_HOLE, CUT, HALF_OPEN, PASS, Proxy, slow
 
+from duco_workbench.testing import PATIENCE_S, until
+
 
 class _Echo(socketserver.BaseRequestHandler):
     def handle(self) -> None:
@@ -31,10 +33,10 @@ def proxy() -> Iterator[Proxy]:
 
 
 def connected(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE_S)
 
 
-def asked(link: socket.socket, data: bytes, seconds: float = 5) -> bytes:
+def asked(link: socket.socket, data: bytes, seconds: float = PATIENCE_S) -> bytes:
     """What comes back, b"" when nothing does in time."""
     link.settimeout(seconds)
     link.sendall(data)
@@ -73,6 +75,7 @@ def test_a_half_open_link_swallows_and_then_has_forgotten(proxy: Proxy) -> None:
         assert asked(old, b"one") == b"one"
         proxy.set(HALF_OPEN)
         with connected(proxy) as new:
+            until(lambda: proxy.taken == 2, "the new connection is not taken")  # else it would begin in the next mode
             assert asked(old, b"two", 0.2) == asked(new, b"two", 0.2) == b""
             proxy.set(PASS)
             for link in (old, new):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from faults import kills, outages, plant, run, table, verdict, watch
 
+from duco_workbench.testing import PATIENCE_S
+
 SEED, KILLS, SECONDS = 7, 10, 90.0  # on each log: every part at least once, together three minutes
 
 
@@ -22,7 +24,7 @@ def test_a_schedule_is_its_seed_and_takes_every_part_in_turn() -> None:
 @pytest.mark.parametrize("log", plant.LOGS)
 def test_kills_of_every_part_and_a_cut_link_lose_double_and_disorder_nothing(log: str, tmp_path: Path) -> None:
     with plant.running(tmp_path, 2, log, ["store"]) as stack, watch.Watch(stack) as looking:
-        assert plant.wait_for(looking.is_current, 30) is not None, "nothing flows"
+        assert plant.wait_for(looking.is_current, PATIENCE_S) is not None, "nothing flows"
         drawn = kills.schedule(SEED, stack.parts, KILLS, SECONDS)
         assert {kill.part for kill in drawn} == set(stack.parts)
         seen = list(kills.run(stack, looking, drawn))
