@@ -17,6 +17,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from duco_workbench.catalog.engine import Catalog, next_revision, revision
 from duco_workbench.catalog.tables import Base, DeviceRow, TenantRow
 from duco_workbench.errors import ConfigError, ServiceError
+from duco_workbench.testing import PATIENCE_S
 
 
 def test_an_empty_file_is_migrated_to_what_the_tables_say(url: str) -> None:
@@ -110,7 +111,7 @@ def test_a_locked_file_is_waited_for(url: str, catalog: Catalog) -> None:
         with pytest.raises(TimeoutError):
             waiting.result(0.3)
         other.execute("COMMIT")
-        waiting.result(5)
+        waiting.result(PATIENCE_S)
     other.close()
 
 

@@ -22,6 +22,13 @@ from duco_workbench.ports import Outcome
 from duco_workbench.runtime import Stop, run_flow
 from duco_workbench.sinks.handover import HandOver, beside
 from duco_workbench.sources.memory import MemoryLog
+from duco_workbench.testing import PATIENCE_S
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A branch on a busy computer may take longer for its last word than a stop waits."""
+    monkeypatch.setattr("duco_workbench.sinks.handover.LAST_WORD_S", PATIENCE_S)
 
 
 class Logic:

@@ -19,6 +19,7 @@ from duco_workbench.model import SECOND, Message
 from duco_workbench.ports import Outcome
 from duco_workbench.runtime import Stop, run_flow
 from duco_workbench.sources.memory import MemoryLog
+from duco_workbench.testing import PATIENCE_S
 
 
 class Logic:
@@ -138,7 +139,7 @@ async def test_a_stop_while_a_service_is_away_leaves_the_batch_uncommitted() -> 
     running = asyncio.create_task(run_flow(log, lambda records: processor(records, validator(), Logic(), to), (), stop))
     await asyncio.sleep(0.3)
     stop.set()
-    await asyncio.wait_for(running, 2)
+    await asyncio.wait_for(running, PATIENCE_S)
     assert log.committed == 0
 
 
