@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, Page, sync_playwright
 
 from duco_workbench import testing
 
@@ -20,14 +19,14 @@ APPS = Path(__file__).parents[1] / "apps"
 
 
 @contextmanager
-def serving(app: str, settings: Mapping[str, str], seconds: float) -> Iterator[str]:
-    """``settings``: DUCO_… variables. ``seconds``: what it may take to answer. Gives the page's URL."""
+def serving(app: str, settings: Mapping[str, str]) -> Iterator[str]:
+    """``settings``: DUCO_… variables. Gives the page's URL."""
     port = testing.free_port()
     command = [sys.executable, "-m", "panel", "serve", str(APPS / f"{app}.py"), "--port", str(port)]
     with subprocess.Popen([*command, "--address", "127.0.0.1"], env={**os.environ, **settings}) as server:
         url = f"http://127.0.0.1:{port}/{app}"
         try:
-            until(lambda: _answers(url), seconds, "panel serve does not answer")
+            testing.until(lambda: _answers(url), "panel serve does not answer")
             yield url
         finally:
             server.terminate()
@@ -35,7 +34,7 @@ def serving(app: str, settings: Mapping[str, str], seconds: float) -> Iterator[s
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=10).is_success
+        return httpx.get(url, timeout=testing.PATIENCE_S).is_success
     except httpx.TransportError:
         return False
 
@@ -49,6 +48,7 @@ def watched_tab(chromium_path: str, page_url: str) -> Iterator[Page]:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = driver.chromium.launch(executable_path=chromium_path, args=arguments)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(testing.PATIENCE_S * 1000)
         page.on("console", lambda m: bad.append(f"console: {m.text}") if m.type == "error" else None)
         page.on("pageerror", lambda e: bad.append(f"error: {e}"))
         page.on("dialog", lambda d: bad.append(f"dialog: {d.message}"))
@@ -64,11 +64,14 @@ def _own(url: str, origin: str) -> bool:
     return url.startswith((origin, f"blob:{origin}", "data:", origin.replace("http://", "ws://")))
 
 
-def until(true: Callable[[], Any], seconds: float, otherwise: str) -> Any:
-    """What ``true`` gives once it gives something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := true():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(otherwise)
+def models(tab: Page, script: str) -> Any:
+    """What ``script``, a function of Bokeh's models, gives; None while there are none, or the page loads."""
+    try:
+        return tab.evaluate(f"({script})((window.Bokeh?.documents ?? []).flatMap((doc) => [...doc.all_models]))")
+    except Error:  # between two pages nothing can be evaluated
+        return None
+
+
+def fits(tab: Page) -> bool:
+    """Nothing of the page is beyond the right edge."""
+    return bool(tab.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth"))

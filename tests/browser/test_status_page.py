@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from browser_kit import serving, until, watched_tab
+from browser_kit import fits, serving, watched_tab
 from flow_kit import EPOCH, Flow
 from hub_kit import free_address, running_hub
 from playwright.sync_api import Page
@@ -18,6 +18,7 @@ from duco_workbench.model import DeadLetter
 from duco_workbench.schema import migrate
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.clickhouse import connect
+from duco_workbench.testing import until
 
 NETWORK = 16
 EVIL = "<img src=x onerror=alert(1)>"
@@ -45,7 +46,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
 def page_url(flow: Flow) -> Iterator[str]:
     """The app under plain ``panel serve``; no supervisor runs, as on a cluster."""
     values = flow.settings.model_dump(mode="json", include={"hub", "hub_ca", "log_url", "store_url", "data"})
-    with serving("status", {f"DUCO_{name.upper()}": value for name, value in values.items()}, 60) as url:
+    with serving("status", {f"DUCO_{name.upper()}": value for name, value in values.items()}) as url:
         yield url
 
 
@@ -67,7 +68,14 @@ def shown(tab: Page) -> dict[str, str]:
 
 def until_shown(tab: Page, expected: dict[str, str]) -> None:
     """All of it at once: the page is read while what it tells of is still being done, and drawn part by part."""
-    until(lambda: shown(tab).items() >= expected.items(), 60, f"not {expected}")
+    until(lambda: shown(tab).items() >= expected.items(), f"not {expected}")
+
+
+def says_that_the_hub_is_away(tab: Page) -> bool:
+    """The loss is not green: without the agents' reports nobody knows."""
+    notices = " ".join(tab.locator(".notice").all_inner_texts())
+    rows = tab.locator(".machines tbody tr").count()
+    return "hub: IoT hub at" in notices and rows == 3 and shown(tab)["lost"] == "0 tile plain"
 
 
 def picture(tab: Page, name: str) -> None:
@@ -106,11 +114,10 @@ def test_all_well_then_a_loss_a_dead_letter_and_a_trouble_are_seen(tab: Page, pa
 def test_on_a_phone_in_the_dark_nothing_is_cut_off(tab: Page, page_url: str) -> None:
     tab.set_viewport_size({"width": 412, "height": 915})
     tab.goto(f"{page_url}?theme=dark")
-    until(lambda: tab.locator(".machines tbody tr").count() == 3, 60, "no machine is shown")
-    assert tab.evaluate("document.scrollingElement.scrollWidth") <= 412
-    ends = tab.locator(".machines td").evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().right)")
-    assert ends
-    assert max(ends) <= 412
+    until(lambda: tab.locator(".machines tbody tr").count() == 3, "not three machines are shown")
+    until(lambda: fits(tab), "it is wider than the phone")
+    ends = "cells => Math.max(...cells.map(cell => cell.getBoundingClientRect().right))"
+    until(lambda: 0 < tab.locator(".machines td").evaluate_all(ends) <= 412, "a cell is cut off")
     picture(tab, "status-phone")
 
 
@@ -118,9 +125,7 @@ def test_a_hub_that_is_away_is_said_beside_what_the_others_know(tab: Page, page_
     flow.hub.stop()
     try:
         tab.goto(page_url)
-        until(lambda: "hub: IoT hub at" in " ".join(tab.locator(".notice").all_inner_texts()), 60, "no word of the hub")
-        assert tab.locator(".machines tbody tr").count() == 3
-        assert shown(tab)["lost"] == "0 tile plain"  # not green: without the agents' reports nobody knows
+        until(lambda: says_that_the_hub_is_away(tab), "no word of the hub beside what the others know")
         picture(tab, "status-away")
     finally:
         flow.hub.start()
