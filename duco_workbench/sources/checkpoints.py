@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceNotFoundError
 from azure.eventhub.aio import CheckpointStore
 from azure.eventhub.exceptions import OwnershipLostError
 
 from .. import redis_log
-from ..errors import ConfigError
+from ..errors import ConfigError, ServiceError
 
 # An ownership is "etag milliseconds owner instance". It changes hands only from the state the claimer has seen, and by
 # the server's clock, so that ingestors need not agree about the time.
@@ -39,6 +41,10 @@ redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 return 1
 """
 
+# For one question to the Blobs. The SDK's own patience is a minute and a half: who asks them tries again by himself,
+# says so, and has little time once he is told to stop.
+_BLOBS: Mapping[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 5}
+
 _PLACE = ("fully_qualified_namespace", "eventhub_name", "consumer_group")
 
 
@@ -59,7 +65,7 @@ def _blobs(setting: str) -> CheckpointStore:
     try:
         from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-        return BlobCheckpointStore.from_connection_string(connection, containers[0])
+        return BlobCheckpointStore.from_connection_string(connection, containers[0], **_BLOBS)
     except ImportError as error:
         raise ConfigError(
             f"DUCO_HUB_CHECKPOINTS: Blob checkpoints need the extra `azure` ({error}): "
@@ -67,6 +73,26 @@ def _blobs(setting: str) -> CheckpointStore:
         ) from None
     except ValueError as error:
         raise ConfigError(f"DUCO_HUB_CHECKPOINTS: {error}; copy the storage account's connection string") from None
+
+
+@contextmanager
+def store_errors(what: str) -> Iterator[None]:
+    """The Blobs' errors as ours, naming what could not be done; those of Redis are ours already.
+
+    Raises: ConfigError (no such container, or a key that is refused), ServiceError.
+    """
+    try:
+        yield
+    except AzureError as error:
+        text = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, ResourceNotFoundError):
+            raise ConfigError(f"DUCO_HUB_CHECKPOINTS: there is no such container, create it ({text})") from error
+        if isinstance(error, ClientAuthenticationError) or getattr(error, "status_code", None) in (401, 403):
+            raise ConfigError(
+                "DUCO_HUB_CHECKPOINTS: the storage account refuses its key; copy the connection string again, and see "
+                f"that this computer's clock is right and may reach the account ({text})"
+            ) from error
+        raise ServiceError(f"{what}: the Blobs of DUCO_HUB_CHECKPOINTS do not answer: {text}") from error
 
 
 class RedisCheckpoints(CheckpointStore):

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from azure.core.exceptions import AzureError
 from azure.eventhub import EventData
 from azure.eventhub.aio import CheckpointStore
 from azure.eventhub.exceptions import OwnershipLostError
@@ -24,6 +23,7 @@ from ..errors import ConfigError, ServiceError
 from ..judge import identity
 from ..model import SECOND, Record
 from ..ports import Delivery
+from .checkpoints import store_errors
 from .hub_session import Batch, Hub, Part, Session, body_of
 from .own import now
 
@@ -124,11 +124,10 @@ class IoTHubSource:
 
     async def _commit(self, part: Part, event: EventData) -> None:
         try:
-            await part.context.update_checkpoint(event)
+            with store_errors(f"the checkpoint of partition {part.context.partition_id}"):
+                await part.context.update_checkpoint(event)
         except OwnershipLostError as error:
             log.info("%s", error)
-        except AzureError as error:
-            raise ServiceError(f"the checkpoint of partition {part.context.partition_id}: {error}") from error
         else:
             part.committed, part.committed_at = event.sequence_number or 0, enqueued(event)
 

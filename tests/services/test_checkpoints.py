@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from azure.eventhub.aio._eventprocessor.in_memory_checkpoint_store import InMemo
 from azure.eventhub.exceptions import OwnershipLostError
 
 from duco_workbench.errors import ConfigError, ServiceError
-from duco_workbench.sources.checkpoints import RedisCheckpoints, checkpoint_store
+from duco_workbench.sources.checkpoints import RedisCheckpoints, checkpoint_store, store_errors
 
+LONG_S = 10  # less than the SDK goes on trying by itself
 NAMES = ("fully_qualified_namespace", "eventhub_name", "consumer_group")
 PLACE = ("127.0.0.1", "duco-hub", "$Default")
 BLOBS = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net"
@@ -148,6 +151,45 @@ async def test_a_log_that_is_away_is_a_service_error() -> None:
     ):
         with pytest.raises(ServiceError, match=r"127\.0\.0\.1:1"):
             await call
+
+
+@asynccontextmanager
+async def blobs_that_say(status: int, code: str) -> AsyncIterator[CheckpointStore]:
+    """A store on an account that gives this one answer, as Azure words it; without an account for status 0."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>It is so.\nRequestId:1</Message></Error>"
+        head = f"HTTP/1.1 {status} No\r\nx-ms-error-code: {code}\r\nContent-Type: application/xml\r\n"
+        writer.write(f"{head}Connection: close\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1] if status else 1
+        account = f"BlobEndpoint=http://127.0.0.1:{port}/a;AccountName=a;AccountKey=a2V5"
+        blobs: Any = checkpoint_store(f"DefaultEndpointsProtocol=http;{account};Container=c", "")
+        try:
+            yield blobs
+        finally:
+            await blobs.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "said"),
+    [
+        (0, "", ServiceError, r"^asking: .*do not answer: Cannot connect to host 127\.0\.0\.1:1"),
+        (503, "ServerBusy", ServiceError, r"^asking: .*do not answer: It is so\.$"),
+        (404, "ContainerNotFound", ConfigError, r"^DUCO_HUB_CHECKPOINTS: .*container.*\(It is so\.\)$"),
+        (403, "AuthenticationFailed", ConfigError, r"^DUCO_HUB_CHECKPOINTS: .*refuses its key"),
+        (403, "AuthorizationFailure", ConfigError, r"^DUCO_HUB_CHECKPOINTS: .*refuses its key"),
+    ],
+)
+async def test_what_blobs_answer_is_said_at_once(status: int, code: str, kind: type[Exception], said: str) -> None:
+    async with blobs_that_say(status, code) as blobs, asyncio.timeout(LONG_S):
+        for call in (blobs.list_checkpoints(*PLACE), blobs.update_checkpoint(checkpoint("0", 1))):
+            with pytest.raises(kind, match=said), store_errors("asking"):
+                await call
 
 
 async def test_a_blob_container_is_taken_by_its_setting(fresh_valkey: str) -> None:
