@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from azure.eventhub import EventData
 from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient, PartitionContext
-from azure.eventhub.exceptions import AuthenticationError
+from azure.eventhub.exceptions import AuthenticationError, OwnershipLostError
 
 from ..errors import ConfigError, DucoError, ServiceError
 from ..iothub.sas import parse_connection_string
+from .checkpoints import store_errors
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ BYTES = 8 << 20  # … unless their bodies are this heavy before: a message may 
 ASK_S = 10.0  # for one question to the hub
 WATCH_S = 5.0  # between two looks at what the hub has
 IDLE_S = 60.0  # without a frame from the hub: its connection is dead, even if nobody said so
-CLOSE_S = 5.0
+CLOSE_S = 4.0  # for all of it: a process that is told to stop has 9 s, and others have to close as well
 
 
 class Hub(NamedTuple):
@@ -93,13 +94,14 @@ class Session:
         self._missing: dict[str, int] = {}  # by partition: what was expected and missing at the watch's last look
         self._errors: dict[str, str] = {}  # by partition, "" for claiming them: what the SDK said last
         self._batches: deque[Batch] = deque()
-        self._arrived, self._taken = asyncio.Event(), asyncio.Event()
+        self._arrived, self._changed = asyncio.Event(), asyncio.Event()  # changed: batches taken, or a partition lost
         self._failure: DucoError | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Raises: ConfigError (key, certificate, hub's name), ServiceError."""
-        known = {c["partition_id"]: c for c in await self._checkpoints.list_checkpoints(*self._place)}
+        """Raises: ConfigError (key, certificate, hub's name, checkpoints' container), ServiceError."""
+        with store_errors("how far the hub was read"):
+            known = {c["partition_id"]: c for c in await self._checkpoints.list_checkpoints(*self._place)}
         partitions = await self._answer(self._client.get_partition_ids())
         for has in await asyncio.gather(*map(self._ask_of, partitions)):
             self._begins[has["id"]] = has["beginning_sequence_number"]
@@ -109,13 +111,20 @@ class Session:
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._watch())]
 
     async def _begin_anew(self, checkpoint: Any) -> None:
+        """Unless another ingestor took the partition from us: it sees the same, and is the one to say so."""
+        partition = checkpoint["partition_id"]
+        try:
+            with store_errors(f"the checkpoint of partition {partition}"):
+                await self._checkpoints.update_checkpoint({**checkpoint, "offset": "-1", "sequence_number": -1})
+        except OwnershipLostError as error:
+            log.info("%s", error)
+            return
         log.warning(
             "partition %s was read up to message %s, which the hub does not have: it is another hub, or began anew; "
             "it is read from its beginning",
-            checkpoint["partition_id"],
+            partition,
             checkpoint["sequence_number"],
         )
-        await self._checkpoints.update_checkpoint({**checkpoint, "offset": "-1", "sequence_number": -1})
 
     async def take(self, seconds: float) -> list[Batch]:
         """What has arrived of partitions that are still ours, waiting up to ``seconds`` for the first.
@@ -127,20 +136,24 @@ class Session:
             await _set_within(self._arrived, seconds)
         if self._failure:
             raise self._failure
-        taken = [batch for batch in self._batches if self.parts.get(batch.part.context.partition_id) is batch.part]
+        taken = [batch for batch in self._batches if self._is_ours(batch.part)]
         self._batches.clear()
-        self._taken.set()
+        self._changed.set()
         return taken
 
     async def close(self) -> None:
-        """Gives up the partitions, so that another ingestor need not wait for them to lapse."""
+        """Gives up the partitions, so that another ingestor need not wait for them to lapse.
+
+        Takes CLOSE_S at most: whom the hub or the checkpoints leave without an answer ends by itself, unwatched.
+        """
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_S)
-        await asyncio.wait([asyncio.create_task(self._client.close())], timeout=CLOSE_S)
+            await asyncio.wait(self._tasks, timeout=CLOSE_S / 2)
+        await asyncio.wait([asyncio.create_task(self._client.close())], timeout=CLOSE_S / 2)
         self.parts.clear()
         self._batches.clear()
+        self._changed.set()
 
     # What the SDK calls.
 
@@ -169,6 +182,7 @@ class Session:
 
     async def _on_loss(self, context: PartitionContext, reason: object) -> None:
         self.parts.pop(context.partition_id, None)
+        self._changed.set()
 
     async def _on_error(self, context: PartitionContext | None, error: Exception) -> None:
         """The SDK goes on trying by itself; whether it gets anywhere the watch finds out."""
@@ -178,6 +192,11 @@ class Session:
         self._errors[where] = text
 
     async def _on_batch(self, context: PartitionContext, events: Sequence[EventData]) -> None:
+        """Waits for room, which holds the hub back.
+
+        The SDK forgets whoever still waits here when a link is lost, and comes with the same events over the next one:
+        what waits is given up with its partition, or each lost link would leave another batch behind.
+        """
         part = self.parts.get(context.partition_id)
         if part is None:
             return
@@ -185,12 +204,16 @@ class Session:
         end = context.last_enqueued_event_properties
         if end and end["sequence_number"] is not None:
             part.last = max(part.last, end["sequence_number"])
-        while self._is_full():
-            self._taken.clear()
-            await self._taken.wait()
-        if fresh:
+        while self._is_full() and self._is_ours(part):
+            self._changed.clear()
+            await self._changed.wait()
+        if fresh and self._is_ours(part):
             self._batches.append(Batch(part, fresh, sum(len(body_of(event)) for event in fresh)))
             self._arrived.set()
+
+    def _is_ours(self, part: Part) -> bool:
+        """From its claim to its loss: claimed again it is another part."""
+        return self.parts.get(part.context.partition_id) is part
 
     def _is_full(self) -> bool:
         return len(self._batches) >= BATCHES or sum(batch.weight for batch in self._batches) >= BYTES

@@ -10,13 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from azure.eventhub.aio import EventHubConsumerClient
+from azure.core.exceptions import ServiceRequestError
+from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient, PartitionContext
+from azure.eventhub.aio._consumer_async import EventHubConsumer
 from azure.iot.device import IoTHubDeviceClient
 from azure.iot.device import Message as DeviceMessage
 from hub_kit import HubThread, free_address, running_hub
@@ -27,14 +29,17 @@ from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.flows.ingestor import IngestorSinks, ingestor
 from duco_workbench.flows.realtime import realtime
 from duco_workbench.flows.validate import validator
+from duco_workbench.local import supervision
 from duco_workbench.local.hub.identity import prepare
 from duco_workbench.model import Record
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
 from duco_workbench.runtime import Stop, run_flow
+from duco_workbench.sinks import handover
 from duco_workbench.sinks.handover import HandOver, beside
 from duco_workbench.sinks.live import LiveSink, stream_key
 from duco_workbench.sources import hub_session
 from duco_workbench.sources.checkpoints import RedisCheckpoints
+from duco_workbench.sources.hub_session import Part
 from duco_workbench.sources.iot_hub import IoTHubSource
 from duco_workbench.sources.redis_streams import RedisSource
 from duco_workbench.topics import RAW
@@ -66,10 +71,12 @@ def send(hub: HubThread, first: int, last: int, machines: Sequence[str] = MACHIN
     hub.call(append)
 
 
-def source_of(hub: HubThread, log_url: str, **changes: str) -> IoTHubSource:
+def source_of(hub: HubThread, checkpoints: str | CheckpointStore, **changes: str) -> IoTHubSource:
+    """``checkpoints``: the URL of the log that has them beside it, or the store."""
     known = {"connection_string": hub.identity.hub_events, "group": "$Default", "tenant": "none"}
     settings = {**known, "ca": str(hub.identity.ca), **changes}
-    return IoTHubSource(checkpoints=RedisCheckpoints(log_url), **settings)
+    store = RedisCheckpoints(checkpoints) if isinstance(checkpoints, str) else checkpoints
+    return IoTHubSource(checkpoints=store, **settings)
 
 
 class Reading:
@@ -145,6 +152,50 @@ async def test_what_nobody_takes_does_not_pile_up(
     reading = Reading(source)
     assert sequences(await reading.until(last * len(MACHINES))) == all_once(last)
     await source.close()
+
+
+async def test_what_waits_is_given_up_with_a_lost_link(
+    hub: HubThread, fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes anything while every link is stolen: what came over them is given up, and comes again."""
+    monkeypatch.setattr(hub_session, "BATCHES", 1)
+    send(hub, 1, 40)  # less in a partition than the SDK lets wait before it looks no more at its link
+    source = source_of(hub, fresh_valkey)
+    async with asyncio.timeout(LONG_S):
+        await source.open()
+        await all_wait(source)
+        before = set(source._parts.values())
+        await steal_links(hub)
+        await all_wait(source, before)
+    delivering = [task for task in asyncio.all_tasks() if "_callback_task" in repr(task.get_coro())]
+    assert len(delivering) == 4  # one of each link there is, with what it has in hand
+    reading = Reading(source)
+    assert sequences(await reading.until(40 * len(MACHINES))) == all_once(40)
+    await source.close()
+
+
+async def all_wait(source: IoTHubSource, before: Collection[Part] = ()) -> None:
+    """Until four partitions, each claimed anew, have a batch that waits, be it to be taken or for room."""
+    while [p.expected > 0 and p not in before for p in source._parts.values()] != [True] * 4:
+        await asyncio.sleep(0.05)
+
+
+async def steal_links(hub: HubThread) -> None:
+    """By a reader of a higher level, for a moment: to the SDK a link that is lost for good, without trying again."""
+    thief = EventHubConsumerClient.from_connection_string(
+        hub.identity.hub_events, "$Default", connection_verify=str(hub.identity.ca)
+    )
+    robbed: set[str] = set()
+
+    async def on_batch(context: PartitionContext, events: object) -> None:
+        robbed.add(context.partition_id)
+
+    stealing = asyncio.create_task(thief.receive_batch(on_batch, owner_level=7, starting_position="-1"))
+    while len(robbed) < 4:
+        await asyncio.sleep(0.05)
+    stealing.cancel()
+    await asyncio.wait([stealing])
+    await thief.close()
 
 
 async def test_what_was_written_but_not_committed_comes_again_and_nothing_else(
@@ -301,24 +352,87 @@ async def test_a_clean_stop_gives_the_partitions_up_and_a_killed_ones_lapse(hub:
     await following.source.close()
 
 
+ANEW = "was read up to message 900, which the hub does not have"
+
+
+def places(hub: HubThread) -> list[dict[str, str]]:
+    """The partitions, as a checkpoint store knows them."""
+    names = "fully_qualified_namespace", "eventhub_name", "consumer_group"
+    place = dict(zip(names, (hub.identity.address, "duco-hub", "$Default"), strict=True))
+    return [{**place, "partition_id": str(partition)} for partition in range(4)]
+
+
+async def read_another_hub(hub: HubThread, log_url: str) -> None:
+    """Checkpoints further than this hub has messages."""
+    for place in places(hub):
+        await RedisCheckpoints(log_url).update_checkpoint({**place, "offset": "900", "sequence_number": 900})
+
+
+class Absent(RedisCheckpoints):
+    """What an account does that is away when each question is asked for the first time."""
+
+    def __init__(self, log_url: str) -> None:
+        super().__init__(log_url)
+        self.asked: list[str] = []
+
+    def _ask(self, question: str) -> None:
+        self.asked.append(question)
+        if self.asked.count(question) == 1:
+            raise ServiceRequestError("no route to it")
+
+    async def list_checkpoints(self, *place: str, **kwargs: Any) -> Any:
+        self._ask("list")
+        return await super().list_checkpoints(*place, **kwargs)
+
+    async def update_checkpoint(self, checkpoint: Any, **kwargs: Any) -> None:
+        self._ask("begin anew" if checkpoint["sequence_number"] < 0 else "commit")
+        await super().update_checkpoint(checkpoint, **kwargs)
+
+
 async def test_another_hub_under_the_same_address_is_read_from_its_beginning(
-    hub: HubThread, fresh_valkey: str, caplog: pytest.LogCaptureFixture
+    hub: HubThread, fresh_valkey: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Checkpoints that are away are waited for; those of a partition that another has are left to it until then."""
+    monkeypatch.setattr(hub_session, "WATCH_S", 0.3)
     send(hub, 1, 3)
-    place = dict(
-        zip(
-            ("fully_qualified_namespace", "eventhub_name", "consumer_group"),
-            (hub.identity.address, "duco-hub", "$Default"),
-            strict=True,
-        )
-    )
-    for partition in range(4):
-        far = {**place, "partition_id": str(partition), "offset": "900", "sequence_number": 900}
-        await RedisCheckpoints(fresh_valkey).update_checkpoint(far)
+    await read_another_hub(hub, fresh_valkey)
+    ours, theirs, raw, stop = Absent(fresh_valkey), RedisCheckpoints(fresh_valkey), Collect(), Stop()
+    [once] = await ours.claim_ownership([{**places(hub)[2], "owner_id": "ours"}])
+    [now] = await theirs.claim_ownership([{**once, "owner_id": "theirs"}])
+    running = asyncio.create_task(ingest(source_of(hub, ours), raw, stop))
+    async with asyncio.timeout(LONG_S):
+        while caplog.text.count(ANEW) < 3:
+            assert not running.done()
+            await asyncio.sleep(0.05)
+        await theirs.claim_ownership([{**now, "owner_id": ""}])
+        while len(raw.items) < 24 or ours.asked.count("commit") < 5:
+            assert not running.done()
+            await asyncio.sleep(0.05)
+    stop.set()
+    await running
+    assert sequences(raw.items) == all_once(3)
+    assert caplog.text.count(ANEW) == 4
+    for what in ("how far the hub was read", "the checkpoint of partition 0"):
+        assert f"{what}: the Blobs of DUCO_HUB_CHECKPOINTS do not answer: no route to it" in caplog.text
+
+
+async def test_closing_waits_for_nobody_longer_than_it_may(
+    hub: HubThread, fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links that do not end, whatever is done."""
+
+    async def hang(consumer: EventHubConsumer) -> None:
+        await asyncio.Event().wait()
+
+    assert hops.LAST_WORD_S + hub_session.CLOSE_S + handover.LAST_WORD_S < supervision.DRAIN_S
+    send(hub, 1, 3)
     reading = Reading(source_of(hub, fresh_valkey))
-    assert sequences(await reading.until(24)) == all_once(3)
-    assert caplog.text.count("was read up to message 900, which the hub does not have") == 4
+    await reading.until(24)
+    monkeypatch.setattr(hub_session, "CLOSE_S", 1.5)
+    monkeypatch.setattr(EventHubConsumer, "close", hang)
+    before = time.monotonic()
     await reading.source.close()
+    assert time.monotonic() - before < 1.6 * hub_session.CLOSE_S
 
 
 async def test_what_the_hub_no_longer_keeps_is_counted(
