@@ -52,7 +52,8 @@ class Agent:
         clock: instead of the system's.
         threads: for the queue's SQLite; agents of one process may share it.
 
-    Raises (``run``): ConfigError for what a person must mend.
+    Raises (``run``): ConfigError for what a person must mend; what ended a part that must never end, once all that was
+    collected is stored: whoever started the agent starts it again.
     """
 
     def __init__(
@@ -104,10 +105,11 @@ class Agent:
             await self._open_queue(stop)
             key.start()
             upward = [asyncio.create_task(self.uplink.run()), asyncio.create_task(self._twin.run())]
-            while not stop.is_set():
+            while not stop.is_set() and not any(task.done() for task in upward):
                 await self._round()
                 await _wait(stop, ROUND_S)
             await self._rest("stopped")
+            _must_run(upward)
             await self._drain()
         finally:
             self.log.removeHandler(remarks)
@@ -252,6 +254,14 @@ class Agent:
             "reconnects": self.uplink.reconnects,
             "frames_dropped": sum(self.buses.dropped.values()),
         }
+
+
+def _must_run(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Raises: RuntimeError that names what ended one of them."""
+    for task in tasks:
+        if task.done():
+            cause = None if task.cancelled() else task.exception()
+            raise RuntimeError("a part of the agent that must never end has ended") from cause
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import os
+import ssl
 import tomllib
 from base64 import b64decode
 from collections.abc import Mapping
@@ -237,6 +238,13 @@ def read_ca(path: str, name: str = "hub.ca_file") -> str:
         raise ConfigError(f"{name}: hub.ca_file = {path!r} cannot be read: {error}") from None
     if "BEGIN CERTIFICATE" not in text:
         raise ConfigError(f"{name}: hub.ca_file = {path!r} holds no certificate in PEM form")
+    try:
+        ssl.create_default_context(cadata=text)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"{name}: hub.ca_file = {path!r} holds a certificate that cannot be read ({error.reason or error}); "
+            "copy the file again, whole"
+        ) from None
     return text
 
 

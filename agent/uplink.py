@@ -18,6 +18,7 @@ from .clock import AgentClock
 from .config import Config, connection_parts
 from .keeper import Keeper
 from .link import LIFE_S, Link, OnMethod, seen
+from .peers import in_words
 from .queue import Waiting
 from .trouble import LinkLost, Trouble, rival
 
@@ -83,6 +84,9 @@ class Uplink:
                 trouble = lost.trouble
             except (ConfigError, ValueError) as error:
                 trouble = Trouble("client", str(error))
+            except Exception as error:  # no thread, no file to be had …: who does not try again stays silent for ever
+                self._log.debug("the connection ended on what nobody expected", exc_info=True)
+                trouble = Trouble("client", f"no connection to the hub: {in_words(error)} ({type(error).__name__})")
             if trouble is not None:
                 self._note(trouble)
                 self.state = "waiting"

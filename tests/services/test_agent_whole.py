@@ -299,6 +299,26 @@ async def test_a_queue_that_is_in_use_is_refused_with_a_sentence(config: Config)
             await Agent(config, [], []).run(asyncio.Event())
 
 
+async def test_a_part_that_ends_though_it_never_should_ends_the_agent_with_everything_stored(config: Config) -> None:
+    bus = CountingBus()
+    agent = Agent(config, [bus], [])
+
+    async def ends() -> None:
+        while bus.count < 50:
+            await asyncio.sleep(0.01)
+        raise ValueError("nobody reckoned with this")
+
+    agent.uplink.run = ends  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="never end") as caught:
+        await asyncio.wait_for(agent.run(asyncio.Event()), PATIENCE)
+    assert "reckoned" in str(caught.value.__cause__)
+    queue = QueueFile(Path(config.queue.path), config.machine.chassis_id, "boot")
+    queue.open(1)
+    stored = [wire.decode(message.body) for message in queue.take(99, 99)]
+    queue.close()
+    assert numbers(stored) == list(range(bus.count))
+
+
 # --- as a process
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trustme
 
 from agent.config import VARIABLE, Config, load, without_secrets
 from duco_workbench.errors import ConfigError
@@ -117,6 +118,15 @@ def test_a_file_that_is_not_there_or_no_text(file: Path) -> None:
 def test_a_ca_file_must_hold_a_certificate(file: Path, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("hello")
     with pytest.raises(ConfigError, match="PEM"):
+        loaded(file, HEAD + f'ca_file = "{tmp_path / "ca.pem"}"')
+
+
+def test_a_ca_file_that_lost_its_end_is_refused_before_it_is_used(file: Path, tmp_path: Path) -> None:
+    whole = trustme.CA().cert_pem.bytes()
+    (tmp_path / "ca.pem").write_bytes(whole)
+    assert loaded(file, HEAD + f'ca_file = "{tmp_path / "ca.pem"}"').hub.ca_file
+    (tmp_path / "ca.pem").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match="copy the file again"):
         loaded(file, HEAD + f'ca_file = "{tmp_path / "ca.pem"}"')
 
 

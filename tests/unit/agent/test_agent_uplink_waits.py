@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Iterator
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,9 @@ class Lost(asyncio.Event):
 
 
 class FailingLink:
-    """One a connection: refused, or lost after as many seconds as the plan says."""
+    """One a connection: refused, failed, or lost after as many seconds as the plan says."""
 
-    plan: Iterator[float]
+    plan: Iterator[float | Exception]
     time: Time
     made: list[FailingLink]
 
@@ -58,6 +59,8 @@ class FailingLink:
 
     async def connect(self) -> None:
         lasts = next(self.plan)
+        if isinstance(lasts, Exception):
+            raise lasts
         if not lasts:
             raise LinkLost(Trouble("away", "nobody listens"))
         self.lost = Lost(self.time, lasts)
@@ -75,8 +78,10 @@ async def keeper(tmp_path: Path) -> AsyncIterator[Keeper]:
         await found.close()
 
 
-async def waits(keeper: Keeper, monkeypatch: pytest.MonkeyPatch, plan: list[float], seed: int = 1) -> list[float]:
-    """Seconds the uplink waited after each of these attempts; connections that begin last 0 (refused) or so long."""
+async def waits(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, plan: Sequence[float | Exception], seed: int = 1
+) -> list[float]:
+    """Seconds the uplink waited after each of these attempts: an error, or how long the connection lasts (0: refused)."""
     time, made, real_sleep = Time(), list[FailingLink](), asyncio.sleep
     ended = asyncio.Event()
 
@@ -127,3 +132,12 @@ async def test_a_connection_that_lasted_begins_anew_a_short_one_does_not(
     assert found[4] >= 8, "lost after a second: the fifth wait"
     found = await waits(keeper, monkeypatch, [0.0, 0.0, 0.0, 0.0, STABLE_S + 1, 0.0])
     assert found[4] <= 1
+
+
+async def test_what_nobody_expected_is_tried_again_as_anything_else(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [OSError(24, "Too many open files"), RuntimeError("can't start new thread"), ssl.SSLError(), MemoryError()]
+    found = await waits(keeper, monkeypatch, faults)
+    assert all(2.0**attempt / 2 <= wait <= 2.0**attempt for attempt, wait in enumerate(found))
+    assert "Too many open files" in caplog.text
