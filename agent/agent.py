@@ -130,8 +130,7 @@ class Agent:
                 await _wait(stop, RETRY_S)
                 continue
             self.clock.not_before(self.keeper.counts.newest)
-            if self.clock.trusted:
-                await self.keeper.settle(self.clock.base, self.clock.source)
+            await self.keeper.settle()
             return
 
     # --- a round: what came, what is due
@@ -159,7 +158,7 @@ class Agent:
             return
         await self._put(self._batch.finish(), before)
         if isinstance(change, Found):
-            await self.keeper.settle(change.base, change.source)
+            await self.keeper.settle()
             self._event("time_found", "info", {"source": change.source, "by_s": change.by / SECOND})
         else:
             self._event("clock_step", "warning", {"by_s": change.by / SECOND, "believed": change.believed})

@@ -100,6 +100,7 @@ class Keeper:
     async def take(self, live: int, backlog: int, backlog_bytes: int = 1 << 60) -> list[Waiting]:
         """As :meth:`Queue.take`; nothing while the disk does not answer."""
         async with self._lock, self._told():
+            await self._settle()
             if time.monotonic() >= self._tell_at or self._queue.untold > MAX_RUNS:
                 await self._tell_untold()
             found = await self._run(self._queue.take, live, backlog, backlog_bytes)
@@ -129,12 +130,16 @@ class Keeper:
         async with self._lock, self._told():
             await self._tell_too_large([await self._run(self._queue.set_aside, number)])
 
-    async def settle(self, base: int, source: str) -> None:
-        """Time was found; see :meth:`Queue.settle`."""
+    async def settle(self) -> None:
+        """Date what waits for time to be found, if it is; see :meth:`Queue.settle`."""
         async with self._lock, self._told():
-            if self._queue.is_undated:
-                await self._run(self._queue.settle, base, source, self._clock.now())
+            await self._settle()
         self.filled.set()
+
+    async def _settle(self) -> None:
+        """Not once only: what was made before may have been held in memory then, or the disk have refused."""
+        if self._clock.trusted and self._queue.is_undated:
+            await self._run(self._queue.settle, self._clock.base, self._clock.source, self._clock.now())
 
     async def oldest(self) -> int | None:
         async with self._lock, self._told():

@@ -374,9 +374,9 @@ async def test_what_was_collected_while_time_was_unknown_waits_for_it(hub: HubTh
     async with connect() as sender:
         sender.clock.trusted = False
         await sender.put(3)
+        await asyncio.wait_for(sender.uplink.idle.wait(), PATIENCE)
+        assert sender.keeper.counts.depth == 3
         sender.clock.trusted = True
         await sender.put(2)
-        await eventually(lambda: sender.keeper.counts.depth == 3, "what is dated is sent")
-        await sender.keeper.settle(sender.clock.base, "gnss")
         await sender.sent()
-    assert arrived(hub, sender) == [4, 5, 1, 2, 3]
+    assert arrived(hub, sender) == [1, 2, 3, 4, 5]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent import keeper as module
-from agent.clock import AgentClock
+from agent.clock import AgentClock, Found
 from agent.drafts import Draft
 from agent.keeper import Keeper
 from agent.queue import MAX_BODY, Put, Queue, Stamp, Waiting
@@ -41,6 +41,10 @@ class FaultyQueue(Queue):
     def done(self, seqs: Sequence[int]) -> None:
         self._fail()
         super().done(seqs)
+
+    def settle(self, base: int, source: str, now: int) -> None:
+        self._fail()
+        super().settle(base, source, now)
 
     def _fail(self) -> None:
         if self.fault:
@@ -184,3 +188,24 @@ async def test_no_fault_of_the_disk_is_raised(
 ) -> None:
     queue.fault = QueueError("disk_error", "gone")
     assert not await call(keeper)
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+async def test_what_could_not_be_dated_when_time_was_found_is_dated_later(tmp_path: Path, is_held: bool) -> None:
+    wall = [0]
+    clock = AgentClock(wall=lambda: wall[0], monotonic=lambda: 5, is_synchronised=lambda: wall[0] == NOW)
+    queue = FaultyQueue(tmp_path / "queue.db", "T", "boot")
+    with ThreadPoolExecutor(1) as threads:
+        keeper = Keeper(queue, threads, clock, log)
+        await keeper.open()
+        queue.fault = QueueError("disk_full", "the disk is full") if is_held else None
+        await keeper.put([event("before", clock.now())], keeper.stamp())
+        queue.fault = QueueError("disk_full", "the disk is full")
+        wall[0] = NOW
+        assert isinstance(clock.check(), Found)
+        await keeper.settle()
+        queue.fault = None
+        await keeper.put([event("after")], keeper.stamp())
+        envelopes = [wire.decode(message.body) for message in await keeper.take(9, 9)]
+        await keeper.close()
+    assert [envelope.ts for envelope in envelopes] == [NOW, NOW]

@@ -81,7 +81,7 @@ async def keeper(tmp_path: Path) -> AsyncIterator[Keeper]:
 async def waits(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch, plan: Sequence[float | Exception], seed: int = 1
 ) -> list[float]:
-    """Seconds the uplink waited after each of these attempts: an error, or how long the connection lasts (0: refused)."""
+    """Seconds the uplink waited after each of these attempts: an error, or how long the link lasts (0: refused)."""
     time, made, real_sleep = Time(), list[FailingLink](), asyncio.sleep
     ended = asyncio.Event()
 
