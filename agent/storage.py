@@ -139,11 +139,12 @@ class Storage:
         return aside
 
     def first_page(self) -> bytes:
-        """Of this file, with all that was written."""
+        """Of this file, with all that was written, while it is new: all of it is copied.
+
+        Not read from the file: to close it would end this process's lock on it, as POSIX has it.
+        """
         with self.reading() as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            with self.path.open("rb") as file:
-                return file.read(PAGE)
+            return db.serialize()[:PAGE]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -6,6 +6,8 @@ import contextlib
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,12 @@ NOW = 1_760_000_000 * SECOND
 NORMAL, REALTIME = Stamp(Clock("ntp")), Stamp(Clock("ntp"), realtime=True)
 PAGE = 4096
 SEEDS = range(int(os.environ.get("DUCO_SEEDS", "40")))
+RIVAL = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=0.1)
+db.execute("PRAGMA locking_mode = EXCLUSIVE")
+db.execute("DELETE FROM message")
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +290,14 @@ def test_a_salvage_that_is_killed_is_begun_again(tmp_path: Path, monkeypatch: py
     assert sentence is not None
     assert past.waiting <= set(everything(queue)[0])
     assert not (tmp_path / "queue.db.damaged").exists()
+
+
+def test_after_a_salvage_nobody_else_can_write_to_the_file(tmp_path: Path) -> None:
+    queue, _ = opened(tmp_path)
+    queue.replace(NOW, "test")
+    queue.put([event(random.Random(1))], NORMAL)
+    found = subprocess.run([sys.executable, "-c", RIVAL, str(tmp_path / "queue.db")], capture_output=True, text=True)
+    assert "locked" in found.stderr
 
 
 def test_only_the_latest_damaged_files_are_kept(tmp_path: Path) -> None:
