@@ -131,6 +131,7 @@ class Uplink:
                 is_old = time.monotonic() - self._since > LIFE_S
                 if is_old and not flying:
                     return
+                self._keeper.filled.clear()  # also when nothing may be sent now: what lands wakes this, too
                 if not is_old:
                     await self._launch(link, flying)
                 self.idle.clear() if flying else self.idle.set()
@@ -151,7 +152,6 @@ class Uplink:
         """Send the next ones, in order, as many as may be in flight."""
         if self._careful and flying:
             return
-        self._keeper.filled.clear()
         messages = await self._take(flying)
         if not messages and not flying:
             self._careful.clear()

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import pytest
 from agent import uplink as module
 from agent.clock import AgentClock
 from agent.config import Config, Hub, Machine
+from agent.drafts import Draft
 from agent.keeper import Keeper
-from agent.queue import Queue
+from agent.queue import Queue, Waiting
 from agent.trouble import LinkLost, Trouble
-from agent.uplink import STABLE_S, Uplink
+from agent.uplink import STABLE_S, Flying, Uplink
+from duco_workbench import wire
 
 CONNECTION = "HostName=h;DeviceId=T;SharedAccessKey=a2V5"
 
@@ -141,3 +144,56 @@ async def test_what_nobody_expected_is_tried_again_as_anything_else(
     found = await waits(keeper, monkeypatch, faults)
     assert all(2.0**attempt / 2 <= wait <= 2.0**attempt for attempt, wait in enumerate(found))
     assert "Too many open files" in caplog.text
+
+
+class Slow:
+    """A connection whose hub confirms nothing until it is told to."""
+
+    host, device = "h", "T"
+
+    def __init__(self) -> None:
+        self.lost, self.confirms, self.sent = asyncio.Event(), asyncio.Event(), list[int]()
+
+    async def send(self, message: Waiting, _: float, submitted: asyncio.Event) -> None:
+        self.sent.append(message.number)
+        submitted.set()
+        await self.confirms.wait()
+
+
+@pytest.mark.parametrize("is_careful", [True, False])
+async def test_while_a_message_is_in_flight_and_no_other_may_be_sent_the_uplink_sleeps(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, is_careful: bool
+) -> None:
+    config = Config(machine=Machine(chassis_id="T"), hub=Hub(connection_string=CONNECTION))
+    uplink = Uplink(config, keeper, AgentClock(), lambda *_: (200, {}), logging.getLogger("test"))
+    rounds, link, land = list[None](), Slow(), uplink._land
+
+    async def counted(flying: Flying) -> None:
+        rounds.append(None)
+        await land(flying)
+
+    monkeypatch.setattr(uplink, "_land", counted)
+    drafts = [Draft("vehicle_event", 1, wire.EventBody("x", "info", {}))]
+    await keeper.put(drafts, keeper.stamp())
+    uplink._since, uplink._careful = time.monotonic(), {1} if is_careful else set()
+    pump = asyncio.create_task(uplink._pump(link))  # type: ignore[arg-type]
+    await until(lambda: link.sent == [1])
+    if not is_careful:
+        uplink._since -= module.LIFE_S  # too old for another one
+    await keeper.put(drafts, keeper.stamp())
+    await until(lambda: bool(rounds))
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert len(rounds) < 5
+    link.confirms.set()
+    if is_careful:
+        await until(lambda: link.sent == [1, 2])
+        pump.cancel()
+    await asyncio.wait({pump}, timeout=30)
+    assert link.sent == ([1, 2] if is_careful else [1])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.005)
