@@ -85,7 +85,7 @@ class Agent:
         sources = parts.sources(config) if sources is None else sources
         self.buses = Buses(sources, watchers, self._say, self._event, self.log)
         if collectors is None:
-            collectors = parts.collectors(config, watchers, [self._figures], on_time)
+            collectors = parts.collectors(config, watchers, [self._figures], on_time, lambda: self._batch.is_full)
         self._collectors = Beside(collectors, self._say, self.log)
         self._twin = Twin(self.uplink, self._state, self._constant())
         self._phase = "collecting"

@@ -1,6 +1,6 @@
 """What the parts of the agent hand to each other: a source gives frames, watchers and collectors give drafts.
 
-A draft is a message before it has an id: the queue mints the id when it stores it. Nothing here does anything.
+A draft is a message before it has an id: the queue mints the id when it stores it.
 """
 
 from __future__ import annotations
@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
+from duco_workbench import wire
 from duco_workbench.model import FrameBatch
 
 OPENING = "opening"  # a source's state until it is up, or known to be away
+
+_encoder = msgspec.json.Encoder()
 
 Emit = Callable[["Draft"], None]  # returns at once; what is handed over is the agent's from then on
 
@@ -21,6 +26,13 @@ class Draft(NamedTuple):
     msg_type: str
     ts: int
     payload: Any
+
+
+def size_of(draft: Draft) -> int:
+    """Bytes its payload takes in an envelope, about."""
+    if isinstance(draft.payload, wire.Can):
+        return sum(len(block.b64) for block in draft.payload.blocks)
+    return len(_encoder.encode(draft.payload))
 
 
 class FrameWatcher(Protocol):

@@ -7,6 +7,7 @@
     > {"msgType": "vehicle_event", "payload": {}}
     < {"error":"vehicle_event: Object missing required field `name`"}
 
+An answer waits until the agent has room: an application that hands over faster than the disk takes it is held back.
 ``ts`` (microseconds UTC) may be left out: then it is now. ``vehicle_can`` is not taken: frames come from the buses.
 """
 
@@ -27,6 +28,7 @@ from .peers import Backoff, Telling, in_words, now
 
 LONGEST = 64 << 10  # bytes of a line; an envelope holds it in any case
 MOST_CLIENTS = 16
+ROOM_S = 0.02  # until it is asked again whether there is room
 FUTURE = 300 * SECOND  # microseconds; what is later than that is refused further on, when nobody hears of it
 TAKEN = tuple(name for name in MSG_TYPES if name != "vehicle_can")
 
@@ -50,14 +52,22 @@ class Intake:
         host: of this computer only: who reaches it speaks in the machine's name.
         port: 0 takes any; ``port`` then tells which.
         clock: microseconds UTC.
+        is_full: the agent takes nothing for now.
     Raises: ConfigError for a host that others reach.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, clock: Callable[[], int] = now) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        clock: Callable[[], int] = now,
+        is_full: Callable[[], bool] = lambda: False,
+    ) -> None:
         if not _is_loopback(host):
             raise ConfigError(f"intake.host = {host!r} can be reached from outside; write 127.0.0.1 or ::1")
         self.host, self.port = host, port
-        self._clock, self._clients = clock, set[asyncio.StreamWriter]()
+        self._clock, self._is_full, self._clients = clock, is_full, set[asyncio.StreamWriter]()
 
     async def run(self, emit: Emit) -> None:
         telling, backoff = Telling("intake", emit, self._clock), Backoff()
@@ -88,6 +98,8 @@ class Intake:
                 writer.write(_refusal(f"there are {MOST_CLIENTS} clients already; close one"))
                 return
             while line := await self._line(reader, writer):
+                while self._is_full():
+                    await asyncio.sleep(ROOM_S)
                 writer.write(self._take(line, emit))
                 await writer.drain()
         except OSError:

@@ -15,14 +15,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
 from duco_workbench import wire
 from duco_workbench.errors import ConfigError
 from duco_workbench.model import MessageId
 
 from .clock import AgentClock
-from .drafts import Draft
+from .drafts import Draft, size_of
 from .queue import Put, Queue, Stamp, Waiting
 from .state import MAX_RUNS, Counts
 from .storage import QueueCorrupt, QueueError
@@ -32,8 +30,6 @@ T = TypeVar("T")
 MAX_HELD = 4 << 20  # bytes of messages in memory that the queue could not take
 TOLD = 20  # message ids named in one line of the log
 TELL_S = 60.0  # between two looks at what the queue dropped, while there is a connection
-
-_encoder = msgspec.json.Encoder()
 
 
 class _Held(NamedTuple):
@@ -94,7 +90,7 @@ class Keeper:
         """Into the queue, in order; the ids of what is safe now, of what was held before, too."""
         async with self._lock:
             if drafts:
-                self._held.append(_Held(drafts, stamp, sum(map(_size, drafts))))
+                self._held.append(_Held(drafts, stamp, sum(map(size_of, drafts))))
             return await self._write_held()
 
     async def take(self, live: int, backlog: int, backlog_bytes: int = 1 << 60) -> list[Waiting]:
@@ -239,9 +235,3 @@ class Keeper:
         if self.trouble:
             self._log.warning("the queue can be written again")
         self._reason, self.trouble = "", None
-
-
-def _size(draft: Draft) -> int:
-    if isinstance(draft.payload, wire.Can):
-        return sum(len(block.b64) for block in draft.payload.blocks)
-    return len(_encoder.encode(draft.payload))

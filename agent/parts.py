@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .bus_load import BusLoad
@@ -41,9 +41,13 @@ def watchers(config: Config, on_time: OnTime | None) -> list[FrameWatcher]:
 
 
 def collectors(
-    config: Config, watching: Sequence[FrameWatcher], probes: Sequence[Probe], on_time: OnTime | None
+    config: Config,
+    watching: Sequence[FrameWatcher],
+    probes: Sequence[Probe],
+    on_time: OnTime | None,
+    is_full: Callable[[], bool],
 ) -> list[Collector]:
-    """``probes``: what the agent knows of itself, for the performance message."""
+    """``probes``: what the agent knows of itself, for the performance message. ``is_full``: as :class:`Intake`."""
     found: list[Collector] = []
     if config.gnss.source == "gpsd":
         found.append(Gpsd(config.gnss.host, config.gnss.port, config.gnss.interval_s, on_time))
@@ -52,7 +56,7 @@ def collectors(
         disk = str(Path(config.queue.path).resolve().parent)
         found.append(Performance([*loads, *probes], config.performance.interval_s, disk=disk))
     if config.intake.port:
-        found.append(Intake(config.intake.host, config.intake.port))
+        found.append(Intake(config.intake.host, config.intake.port, is_full=is_full))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -14,20 +15,23 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hub_kit import HubThread, free_address, running_hub
 
 from agent.agent import Agent
+from agent.batch import MOST
 from agent.clock import AgentClock
-from agent.config import Config, Gnss, Hub, Machine, Performance, Queue, Upload
+from agent.config import Config, Gnss, Hub, Intake, Machine, Performance, Queue, Upload
 from agent.drafts import Draft, Emit
 from agent.key import Key
 from agent.queue import Queue as QueueFile
+from agent.queue import Stamp
 from duco_workbench import wire
 from duco_workbench.errors import ConfigError
 from duco_workbench.iothub.service import HubService
-from duco_workbench.model import SECOND, Envelope, FrameBatch
+from duco_workbench.model import SECOND, Envelope, FrameBatch, MessageId
 
 PATIENCE = 40.0  # seconds; only ends what hangs
 RATE = 200  # frames a second of the synthetic bus
@@ -317,6 +321,34 @@ async def test_a_part_that_ends_though_it_never_should_ends_the_agent_with_every
     stored = [wire.decode(message.body) for message in queue.take(99, 99)]
     queue.close()
     assert numbers(stored) == list(range(bus.count))
+
+
+async def test_what_the_application_hands_over_waits_with_the_application_while_the_disk_is_slow(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, line = 100, {"level": "info", "logger": "hmi", "text": "x" * 60_000}
+    agent = Agent(msgspec.structs.replace(config, intake=Intake(port=1)), [])
+    intake: Any = agent._collectors._collectors[0]
+    intake.port = 0  # any that is free
+    is_fast, put = asyncio.Event(), agent.keeper.put
+
+    async def slow(drafts: Sequence[Draft], stamp: Stamp) -> list[MessageId]:
+        await is_fast.wait()
+        return await put(drafts, stamp)
+
+    monkeypatch.setattr(agent.keeper, "put", slow)
+    async with running(agent):
+        await eventually(lambda: intake.port, "the intake")
+        reader, writer = await asyncio.open_connection("127.0.0.1", intake.port)
+        writer.write((json.dumps({"msgType": "vehicle_log", "payload": line}) + "\n").encode() * count)
+        await eventually(lambda: agent._batch.is_full, "no more room")
+        waits = len(agent._batch._others)
+        assert waits < 2 * MOST / 60_000
+        is_fast.set()
+        answers = [await asyncio.wait_for(reader.readline(), PATIENCE) for _ in range(count)]
+        writer.close()
+    assert answers == [b'{"ok":true}\n'] * count
+    assert agent.keeper.counts.seq >= count
 
 
 # --- as a process

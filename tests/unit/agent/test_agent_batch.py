@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from agent_frames import T, batch
 
-from agent.batch import LATE, Batch
+from agent.batch import LATE, MOST, PIECE, Batch
 from agent.drafts import Draft
 from duco_workbench import wire
 from duco_workbench.model import SECOND, FrameBatch
@@ -96,3 +96,18 @@ def test_a_forced_seal_leaves_an_open_session_and_the_end_takes_it() -> None:
     assert shape(open_batch.switch(True, at_(1.2))) == [1]
     assert shape(open_batch.finish()) == [2]
     assert open_batch.finish() == []
+
+
+def test_what_grows_large_is_handed_on_before_its_window_has_ended() -> None:
+    open_batch = Batch("T", 10, 1)
+    open_batch.ready(at_(1))
+    for text in ("x" * (MOST // 2), ""):
+        line = Draft("vehicle_log", at_(1), wire.LogLine("info", "hmi", text))
+        count = 0
+        while not open_batch.is_full:
+            assert open_batch.ready(at_(2)) == []
+            open_batch.say(line)
+            count += 1
+        assert count <= MOST // max(len(text), PIECE) + 1, "small ones take memory, too"
+        assert len(open_batch.ready(at_(2))) == count
+        assert not open_batch.is_full

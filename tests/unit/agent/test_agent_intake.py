@@ -146,6 +146,18 @@ async def test_what_is_wrong_is_answered_and_the_next_line_is_taken(
     assert len(agent.handed) == 1
 
 
+async def test_an_application_is_held_back_while_there_is_no_room(agent: Agent, client: Client) -> None:
+    asked = list[bool]()
+
+    def is_full() -> bool:
+        asked.append(len(asked) < 3)
+        return asked[-1]
+
+    agent.intake._is_full = is_full
+    assert await client.hand("vehicle_event", {"name": "a"}) == {"ok": True}
+    assert asked == [True, True, True, False]
+
+
 async def test_a_line_in_pieces_and_lines_in_one_piece(agent: Agent, client: Client) -> None:
     line = b'{"msgType":"vehicle_event","payload":{"name":"a"}}\r\n'
     client.writer.write(line[:20])
