@@ -199,6 +199,8 @@ class Queue:
             drafts = [Draft("vehicle_event", now, wire.EventBody("drop", "error", data)) for data in told]
             rows, _ = self._rows(state, drafts, stamp, RECORD)
             db.executemany(INSERT, rows)
+            for row, data in zip(rows, told, strict=True):
+                state.told(row.number, data)
             state.untold = []
         self._stored(rows)
         return len(told)

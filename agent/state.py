@@ -10,7 +10,7 @@ never dropped, the hub has confirmed: so it is known of a damaged file which mes
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,10 +65,19 @@ class Drop(msgspec.Struct):
             yield {**data, "text": self.text} if self.text else data
 
 
+class Record(msgspec.Struct):
+    """A ``drop`` event that waits: its number, and the lowest seq it tells of."""
+
+    number: int
+    epoch: int
+    first: int
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the queue holds; ``seq``: highest minted, ``first``: lowest of this epoch that waits, ``seq + 1`` when none
-    does; ``acknowledged``: messages confirmed since ``epoch``."""
+    """What the queue holds; ``seq``: highest minted; ``acknowledged``: messages confirmed since ``epoch``; ``first``:
+    lowest of this epoch that waits, or was dropped and is in no event that the hub has, ``seq + 1`` without any: below
+    it, what the hub has neither had nor been told of is lost."""
 
     epoch: int = 0
     seq: int = 0
@@ -91,6 +100,7 @@ class State(msgspec.Struct):
         newest: the latest device time that was believed (microseconds UTC).
         drops: messages that were lost since this epoch began, by reason, with a number or without.
         untold: what was dropped and is in no event yet.
+        records: the events that tell of the others, while they wait.
     """
 
     chassis_id: str
@@ -101,6 +111,7 @@ class State(msgspec.Struct):
     newest: int = 0
     drops: dict[str, int] = {}
     untold: list[Drop] = []
+    records: list[Record] = []
     boots: list[Boot] = []
 
     @property
@@ -117,17 +128,22 @@ class State(msgspec.Struct):
 
     def counts(self, held: int) -> Counts:
         """``held``: bytes of what waits."""
-        first = next((max(a, self.before + 1) for a, b in self.waiting if b > self.before), self.number + 1)
         return Counts(
             epoch=self.epoch,
             seq=self.seq,
-            first=first - self.before,
+            first=min(self._open(), default=self.seq + 1),
             acknowledged=self.acknowledged,
             depth=size(self.waiting),
             size=held,
             newest=self.newest,
             drops=self.drops,
         )
+
+    def _open(self) -> Iterator[int]:
+        """Seqs of this epoch, the lowest of them among these, of which the hub is still to hear."""
+        yield from (max(a - self.before, 1) for a, b in self.waiting if b > self.before)
+        yield from (run.first for drop in self.untold if drop.epoch == self.epoch for run in drop.runs)
+        yield from (record.first for record in self.records if record.epoch == self.epoch)
 
     def id_of(self, number: int) -> MessageId:
         epoch, before = next(known for known in reversed(self.epochs) if known[1] < number)
@@ -142,12 +158,22 @@ class State(msgspec.Struct):
         return numbers
 
     def confirm(self, numbers: Sequence[int]) -> None:
-        self.waiting = without(self.waiting, runs_of(numbers))
+        self._leave(numbers)
         self.acknowledged += sum(number > self.before for number in numbers)
+
+    def _leave(self, numbers: Sequence[int]) -> None:
+        self.waiting = without(self.waiting, runs_of(numbers))
+        gone = set(numbers) if self.records else set()
+        self.records = [record for record in self.records if record.number not in gone]
+
+    def told(self, number: int, data: Mapping[str, Any]) -> None:
+        """An event with that number tells of it; ``data``: as :meth:`Drop.as_events` gives it."""
+        if data["runs"]:
+            self.records.append(Record(number, data["epoch"], data["runs"][0].first))
 
     def drop(self, reason: str, numbers: Sequence[int], times: Sequence[int] = ()) -> None:
         """They wait no more, and it is to be told."""
-        self.waiting = without(self.waiting, runs_of(numbers))
+        self._leave(numbers)
         first, last = (min(times), max(times)) if times else (None, None)
         for epoch, before in self.epochs:
             seqs = [number - before for number in numbers if self.id_of(number).epoch == epoch]

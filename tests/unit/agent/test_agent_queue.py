@@ -233,6 +233,23 @@ def test_what_is_older_than_the_limit_is_dropped_by_a_clock_that_is_kept(tmp_pat
     assert told(q) == [{"reason": "too_old", "epoch": NOW, "runs": [[1, 1]], "count": 1, "first": NOW, "last": NOW}]
 
 
+def test_nothing_counts_as_lost_that_the_hub_is_still_to_be_told_of(tmp_path: Path) -> None:
+    q = queue(tmp_path, limits=Limits(batches=3))
+    for _ in range(5):
+        q.put(events(1), NORMAL)
+    assert (q.counts.first, q.counts.depth) == (1, 3), "1 and 2 are dropped, and in no event yet"
+    assert q.tell(NOW, NORMAL) == 1
+    killed(q)
+    q = queue(tmp_path)
+    assert q.counts.first == 1, "the event waits as number 6"
+    q.done([3])
+    assert q.counts.first == 1
+    q.done([6])
+    assert q.counts.first == 4
+    q.replace(NOW, "test")
+    assert q.counts.first == 1, "of another epoch"
+
+
 def test_a_record_of_very_many_runs_is_several_events(tmp_path: Path) -> None:
     q = queue(tmp_path)
     with q._changing() as (_, state):
