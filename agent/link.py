@@ -84,6 +84,12 @@ class Link:
         finally:
             submitted.set()
 
+    async def reported(self) -> dict[str, Any]:
+        """The reported properties as the hub has them. Raises: LinkLost."""
+        assert self._client is not None
+        twin: dict[str, Any] = await self._within(REPORT_S, self._client.get_twin())
+        return {key: value for key, value in twin.get("reported", {}).items() if not key.startswith("$")}
+
     async def report(self, patch: dict[str, Any]) -> None:
         """Patch the reported properties. Raises: LinkLost."""
         assert self._client is not None
@@ -106,7 +112,7 @@ class Link:
             return False
         return True
 
-    async def _within(self, seconds: float, call: Awaitable[Any]) -> None:
+    async def _within(self, seconds: float, call: Awaitable[Any]) -> Any:
         """The client's call is never cancelled, it would complain later: it ends with the client."""
         task = asyncio.ensure_future(call)
         task.add_done_callback(seen)
@@ -116,6 +122,7 @@ class Link:
             raise error
         if error is not None:
             raise LinkLost(diagnose(error, self.host, self.device, self._clock_source)) from error
+        return task.result()
 
     # --- called by the client, on a loop of its own
 

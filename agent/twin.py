@@ -51,12 +51,23 @@ class Twin:
         is_due = (note != self._note and age >= NOTE_S) or (counters != self._counters and age >= COUNTERS_S)
         if not (is_first or is_due or at_once):
             return
-        if self._is_fresh:
-            await self._uplink.report(dict.fromkeys((*self._constant, *note, *counters)))
-        patch = merged(self._constant, merged(note, counters)) if is_first else merged(note, counters)
-        await self._uplink.report(keys_allowed(patch))
+        patch = keys_allowed(merged(self._constant, merged(note, counters)) if is_first else merged(note, counters))
+        if self._is_fresh:  # in one patch: a reader finds what was or what is, at no time half of it
+            patch = merged(gone(await self._uplink.reported(), patch), patch)
+        await self._uplink.report(patch)
         self._is_fresh, self._note, self._counters = False, note, counters
         self._sent_at = time.monotonic()
+
+
+def gone(old: Properties, new: Properties) -> Properties:
+    """The patch that removes what is not in ``new``, in tables that are in both, too."""
+    result: Properties = {}
+    for key, value in old.items():
+        if key not in new:
+            result[key] = None
+        elif isinstance(value, dict) and isinstance(new[key], dict) and (inner := gone(value, new[key])):
+            result[key] = inner
+    return result
 
 
 def merged(one: Properties, other: Properties) -> Properties:

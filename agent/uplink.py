@@ -93,11 +93,18 @@ class Uplink:
                 await asyncio.sleep(self._wait_s * random.uniform(0.5, 1.0))
                 self._wait_s = min(2 * self._wait_s, max(self._options.retry_last_s, self._wait_s))
 
+    async def reported(self) -> dict[str, Any]:
+        """The reported twin as it is. Raises: LinkLost, also while there is no connection."""
+        return await self._connected().reported()
+
     async def report(self, patch: dict[str, Any]) -> None:
         """Patch the reported twin. Raises: LinkLost, also while there is no connection."""
+        await self._connected().report(patch)
+
+    def _connected(self) -> Link:
         if self._link is None or not self.connected.is_set():
             raise LinkLost(self._last_trouble or Trouble("away", "not connected yet"))
-        await self._link.report(patch)
+        return self._link
 
     # --- one connection
 

@@ -213,6 +213,28 @@ async def test_the_twin_tells_what_the_agent_is_and_does(
     assert found["queue"]["acknowledged"] == found["queue"]["seq"] == found["queue"]["first"] - 1
 
 
+async def test_what_another_process_reported_is_replaced_in_one_patch(
+    hub: HubThread, service: HubService, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(Agent(config, [CountingBus()], [])):
+        await eventually(lambda: reported(service, config).get("queue"), "a report")
+    bus = CountingBus()
+    bus.name = "can1"
+    agent = Agent(config, [bus], [])
+    patches, report = list[dict[str, Any]](), agent.uplink.report
+
+    async def noted(patch: dict[str, Any]) -> None:
+        patches.append(patch)
+        await report(patch)
+
+    monkeypatch.setattr(agent.uplink, "report", noted)
+    async with running(agent):
+        await eventually(lambda: "can1" in reported(service, config)["buses"], "another report")
+        assert reported(service, config)["buses"] == {"can1": "up"}
+        assert patches[0]["buses"] == {"can0": None, "can1": "up"}
+        assert patches[0]["queue"]["epoch"] == agent.keeper.counts.epoch
+
+
 async def test_a_key_that_is_turned_off_stores_everything_and_reads_no_bus(hub: HubThread, config: Config) -> None:
     class Hand:
         trouble, position = "", True
