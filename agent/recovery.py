@@ -33,7 +33,7 @@ def recover(file: Storage, chassis_id: str, now: int) -> str:
     with contextlib.closing(Damaged(file.damaged, chassis_id, file.first_page(), noted[1] if noted else 0)) as damaged:
         waiting, epochs, trouble = _copy(file, damaged)
         state = damaged.state or State(chassis_id, epochs)
-        is_known = damaged.state is not None and noted is not None and noted <= (state.epoch, state.number)
+        is_known = damaged.state is not None and noted is not None and noted[1] <= state.number
         lost = _settle_accounts(state, waiting, noted, is_known)
     epoch = file.begin_epoch(now, after=max((epoch for epoch, _ in state.epochs), default=0))
     state.epochs = [*state.epochs, (epoch, state.number)]

@@ -223,12 +223,16 @@ class Storage:
     # --- what was given
 
     def begin_epoch(self, now: int, after: int = 0) -> int:
-        """One higher than any given before, though the clock be wrong: the last one is kept beside the file."""
-        epoch = max(now, (self.noted() or (0, 0))[0] + 1, after + 1)
+        """One higher than any given before, though the clock be wrong: the last one is kept beside the file.
+
+        The highest number stays noted: who begins a file may have to do it again.
+        """
+        before, number = self.noted() or (0, 0)
+        epoch = max(now, before + 1, after + 1)
         fresh = self._beside("new")
         with self.errors():
             with fresh.open("w") as file:
-                file.write(_note(epoch, 0))
+                file.write(_note(epoch, number))
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self._noted)

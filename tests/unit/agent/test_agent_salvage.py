@@ -18,7 +18,7 @@ from agent import storage
 from agent.drafts import Draft
 from agent.queue import Queue, Stamp
 from agent.room import Limits
-from agent.storage import QueueCorrupt
+from agent.storage import QueueCorrupt, QueueError
 from duco_workbench import wire
 from duco_workbench.model import SECOND, Clock
 from duco_workbench.sequences import each
@@ -290,6 +290,30 @@ def test_a_salvage_that_is_killed_is_begun_again(tmp_path: Path, monkeypatch: py
     assert sentence is not None
     assert past.waiting <= set(everything(queue)[0])
     assert not (tmp_path / "queue.db.damaged").exists()
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_salvage_that_is_begun_again_knows_what_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    queue, _ = opened(tmp_path)
+    queue.put([event(random.Random(1)) for _ in range(3)], NORMAL)
+    queue.done([1, 2, 3])
+    if not is_readable:
+        with queue._file.writing() as db:
+            db.execute("UPDATE state SET text = replace(text, 'T', 'U')")
+
+    def full(*_: Any) -> None:
+        raise QueueError("disk_full", "the disk is full")
+
+    monkeypatch.setattr("agent.recovery.write_state", full)
+    with pytest.raises(QueueError):
+        queue.replace(NOW, "test")
+    monkeypatch.undo()
+    queue, sentence = opened(tmp_path)
+    assert ("nobody knows which others" in str(sentence)) is not is_readable
+    queue.put([event(random.Random(1))], NORMAL)
+    assert [message.number for message in queue.take(9, 9)] == [4]
 
 
 def test_after_a_salvage_nobody_else_can_write_to_the_file(tmp_path: Path) -> None:
