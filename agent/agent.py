@@ -26,7 +26,7 @@ from .clock import AgentClock, Found, boot_id, since_boot
 from .collecting import Beside, Buses, end
 from .config import Config, without_secrets
 from .drafts import Collector, Draft, FrameSource, FrameWatcher
-from .keeper import Keeper
+from .keeper import RETRY_S, Keeper
 from .key import Key
 from .queue import Queue, Stamp
 from .realtime import Realtime
@@ -39,7 +39,6 @@ from .uplink import Uplink
 
 ROUND_S = 0.05  # between two looks at the buses
 DRAIN_S = 5.0  # to send what is left, at the end
-RETRY_S = 5.0  # until a disk that does not answer is asked again
 
 
 class Agent:

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 MAX_HELD = 4 << 20  # bytes of messages in memory that the queue could not take
 TOLD = 20  # message ids named in one line of the log
+RETRY_S = 5.0  # until a file that could not be had is asked for again
 TELL_S = 60.0  # between two looks at what the queue dropped, while there is a connection
 
 
@@ -62,6 +63,7 @@ class Keeper:
         self._drops: dict[str, _Drop] = {}
         self._done: set[int] = set()  # confirmed, and not yet forgotten by the file
         self._tell_at = 0.0  # monotonic seconds
+        self._reopen_at = 0.0  # monotonic seconds
         self._is_wanted = False  # open, unless the disk prevents it
         self._reason = ""  # of the trouble
         self.trouble: str | None = None  # what is wrong with the queue, as a sentence
@@ -73,8 +75,7 @@ class Keeper:
 
     async def open(self) -> None:
         """As :meth:`Queue.open`. Raises: ConfigError; QueueError when there can be no queue at all."""
-        if sentence := await self._run(self._queue.open, self._clock.now()):
-            self._tell_replaced(sentence)
+        await self._begin(self._queue.open)
         self._is_wanted = True
 
     async def close(self) -> None:
@@ -99,7 +100,7 @@ class Keeper:
             await self._settle()
             if time.monotonic() >= self._tell_at or self._queue.untold > MAX_RUNS:
                 await self._tell_untold()
-            found = await self._run(self._queue.take, live, backlog, backlog_bytes)
+            found = await self._ask(self._queue.take, live, backlog, backlog_bytes)
             return [message for message in found if message.number not in self._done]
         return []
 
@@ -109,7 +110,7 @@ class Keeper:
         async with self._lock:
             known = sorted(self._done)
             async with self._told():
-                await self._run(self._queue.done, known)
+                await self._ask(self._queue.done, known)
                 self._done.difference_update(known)
             if self._held:
                 await self._write_held()
@@ -124,7 +125,7 @@ class Keeper:
     async def set_aside(self, number: int) -> None:
         """The hub refuses this message whenever it is sent: tell so, and go on without it."""
         async with self._lock, self._told():
-            await self._tell_too_large([await self._run(self._queue.set_aside, number)])
+            await self._tell_too_large([await self._ask(self._queue.set_aside, number)])
 
     async def settle(self) -> None:
         """Date what waits for time to be found, if it is; see :meth:`Queue.settle`."""
@@ -135,11 +136,11 @@ class Keeper:
     async def _settle(self) -> None:
         """Not once only: what was made before may have been held in memory then, or the disk have refused."""
         if self._clock.trusted and self._queue.is_undated:
-            await self._run(self._queue.settle, self._clock.base, self._clock.source, self._clock.now())
+            await self._ask(self._queue.settle, self._clock.base, self._clock.source, self._clock.now())
 
     async def oldest(self) -> int | None:
         async with self._lock, self._told():
-            return await self._run(self._queue.oldest)
+            return await self._ask(self._queue.oldest)
         return None
 
     # --- what is held, what is dropped
@@ -171,7 +172,7 @@ class Keeper:
             data = {"reason": reason, "count": drop.number, "first": drop.first, "last": drop.last}
             await self._store([self._event("drop", data)])
             del self._drops[reason]
-            await self._run(self._queue.count_drops, reason, drop.number)
+            await self._ask(self._queue.count_drops, reason, drop.number)
 
     async def _tell_too_large(self, ids: list[str]) -> None:
         self._log.error("too large for the hub, set aside: %s", ", ".join(ids[:TOLD]))
@@ -181,7 +182,7 @@ class Keeper:
         """What the queue dropped and has noted, as events in it."""
         self._tell_at = time.monotonic() + TELL_S
         if self._queue.untold:
-            await self._run(self._queue.tell, self._clock.now(), self.stamp())
+            await self._ask(self._queue.tell, self._clock.now(), self.stamp())
             self.filled.set()
 
     def _event(self, name: str, data: dict[str, Any]) -> Draft:
@@ -190,9 +191,15 @@ class Keeper:
     # --- off the loop
 
     async def _store(self, drafts: Sequence[Draft], stamp: Stamp | None = None) -> Put:
-        put = await self._run(self._queue.put, drafts, stamp or self.stamp())
+        put = await self._ask(self._queue.put, drafts, stamp or self.stamp())
         self.filled.set()
         return put
+
+    async def _ask(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Of a file that is open. Raises: QueueError with what is known when none is; whatever the queue raises."""
+        if not self._queue.is_open:
+            raise QueueError(self._reason or "disk_error", self.trouble or "the queue is not open")
+        return await self._run(function, *arguments)
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -200,29 +207,33 @@ class Keeper:
     @contextlib.asynccontextmanager
     async def _told(self) -> AsyncIterator[None]:
         """What the disk refuses is told, once, and what was meant to be done is left undone."""
+        if self._is_wanted and not self._queue.is_open and time.monotonic() >= self._reopen_at:
+            await self._begin_again(self._queue.open)
         try:
-            await self._reopen()
             yield
         except QueueError as error:
-            if error.reason != self._reason:
-                self._log.error("%s; what is new is held in memory", error)
-            self._reason, self.trouble = error.reason, str(error)
+            self._refused(error)
         except QueueCorrupt as error:
-            await self._replace(str(error))
+            await self._begin_again(self._queue.replace, str(error))
 
-    async def _reopen(self) -> None:
-        """After a file could not be replaced."""
-        if self._is_wanted and not self._queue.is_open:
-            try:
-                sentence = await self._run(self._queue.open, self._clock.now())
-            except ConfigError as error:
-                raise QueueError("disk_error", str(error)) from None
-            if sentence:
-                self._tell_replaced(sentence)
+    def _refused(self, error: QueueError) -> None:
+        if error.reason != self._reason:
+            self._log.error("%s; what is new is held in memory", error)
+        self._reason, self.trouble = error.reason, str(error)
 
-    async def _replace(self, why: str) -> None:
-        with contextlib.suppress(QueueError):  # then the next call tells
-            sentence = await self._run(self._queue.replace, self._clock.now(), why)
+    async def _begin_again(self, beginning: Callable[..., str | None], *why: str) -> None:
+        """What fails is told; it is tried again a while later, for each time all that can be read is copied."""
+        try:
+            await self._begin(beginning, *why)
+        except ConfigError as error:
+            self._refused(QueueError("disk_error", str(error)))
+        except QueueError as error:
+            self._refused(error)
+
+    async def _begin(self, beginning: Callable[..., str | None], *why: str) -> None:
+        """Open or replace the file. Raises: ConfigError, QueueError."""
+        self._reopen_at = time.monotonic() + RETRY_S
+        if sentence := await self._run(beginning, self._clock.now(), *why, frozenset(self._done)):
             self._tell_replaced(sentence)
 
     def _tell_replaced(self, sentence: str) -> None:

@@ -20,7 +20,7 @@ import contextlib
 import copy
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,33 +102,39 @@ class Queue:
 
     # --- the file
 
-    def open(self, now: int) -> str | None:
+    def open(self, now: int, confirmed: Collection[int] = ()) -> str | None:
         """Open or begin the file; a sentence when the one that was there had to be set aside.
 
         Args:
             now: microseconds UTC, the epoch of a new file unless there was a higher one.
+            confirmed: numbers the hub has, whatever the file says.
         Raises: ConfigError when the file belongs to another machine or agent.
         """
         try:
             self._file.open()
             if self._file.damaged.exists():
-                return self.replace(now, "it was being read when the agent ended")
+                return self.replace(now, "it was being read when the agent ended", confirmed)
             self._open(now)
             return None
         except QueueCorrupt as error:
-            return self.replace(now, str(error))
+            return self.replace(now, str(error), confirmed)
 
-    def replace(self, now: int, why: str) -> str:
-        """Begin another file, with a higher epoch and all that can be read of this one; a sentence that says so."""
+    def replace(self, now: int, why: str, confirmed: Collection[int] = ()) -> str:
+        """Begin another file, with a higher epoch and all that can be read of this one; a sentence that says so.
+
+        Raises: QueueError, also when what was just written cannot be read; then :meth:`open` begins again.
+        """
         flying, maybe_sent = self._taken, self._maybe_sent
         self._file.set_aside()
         try:
             self._file.open()
-            words = recover(self._file, self._chassis_id, now)
+            words = recover(self._file, self._chassis_id, now, confirmed)
             self._load()
             aside = self._file.quarantine(now)
-        except BaseException:
-            self._file.close()  # what is in it is not all of it; open() begins again
+        except BaseException as error:
+            self._file.close()  # what is in it is not all of it
+            if isinstance(error, QueueCorrupt):
+                raise QueueError("disk_error", f"{self._file.path}: a new file is bad at once: {error}") from None
             raise
         self._taken, self._maybe_sent = flying, self._maybe_sent | maybe_sent
         return f"the queue {self._file.path} was unreadable ({why}) and is kept as {aside.name}; {words}"

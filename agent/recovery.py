@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Collection
 
-from duco_workbench.sequences import Run, each, runs_of, size, union, without
+from duco_workbench.sequences import Run, both, each, runs_of, size, union, without
 
 from .rows import INSERT, checksum
 from .salvage import Damaged
@@ -20,17 +21,20 @@ from .storage import QueueError, Storage
 CHUNK = 200  # messages in one transaction
 
 
-def recover(file: Storage, chassis_id: str, now: int) -> str:
+def recover(file: Storage, chassis_id: str, now: int, confirmed: Collection[int]) -> str:
     """Fill ``file``, which is new, from the damaged one beside it; what was saved and what is lost, as words.
 
     Args:
         now: microseconds UTC, the new epoch unless there was a higher one.
+        confirmed: numbers the hub has, though the file could not forget them.
     Raises: QueueError; then it can be done again.
     """
     with file.writing() as db:
         begin(db, State(chassis_id, [(0, 0)]))
     noted = file.noted()
     with contextlib.closing(Damaged(file.damaged, chassis_id, file.first_page(), noted[1] if noted else 0)) as damaged:
+        if damaged.state:
+            damaged.state.confirm(list(each(both(damaged.state.waiting, runs_of(confirmed)))))
         waiting, epochs, trouble = _copy(file, damaged)
         state = damaged.state or State(chassis_id, epochs)
         is_known = damaged.state is not None and noted is not None and noted[1] <= state.number

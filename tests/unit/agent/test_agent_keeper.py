@@ -164,6 +164,47 @@ async def test_a_file_that_turns_bad_is_replaced_and_told(keeper: Keeper, queue:
     assert len(list(tmp_path.glob("queue.db.corrupt-*"))) == 1
 
 
+async def test_a_new_file_that_is_bad_at_once_is_tried_again_a_while_later(
+    keeper: Keeper, queue: FaultyQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keeper.put([event("in the file")], STAMP)
+    tries = list[int]()
+
+    def bad(*_: Any) -> str:
+        tries.append(1)
+        raise QueueCorrupt("messages are missing in it")
+
+    monkeypatch.setattr("agent.queue.recover", bad)
+    queue.fault = QueueCorrupt("malformed")
+    assert await keeper.put([event("held")], STAMP) == []
+    queue.fault = None
+    assert await keeper.take(9, 9) == []
+    assert "bad at once" in str(keeper.trouble)
+    assert tries == [1]
+    monkeypatch.undo()
+    keeper._reopen_at = 0.0
+    await keeper.put([], STAMP)
+    assert keeper.trouble is None
+    assert [data.get("text") for _, name, data in await sent(keeper) if name == "test"] == ["in the file", "held"]
+
+
+async def test_what_the_hub_confirmed_is_not_lost_though_the_file_turns_bad(keeper: Keeper, queue: FaultyQueue) -> None:
+    await keeper.put([event("a"), event("b")], STAMP)
+    await keeper.take(9, 9)
+    queue.fault = QueueError("disk_full", "the disk is full")
+    await keeper.done([1])
+    with queue._file.writing() as db:
+        db.execute("UPDATE message SET body = x'00' WHERE number = 1")
+    queue.fault = QueueCorrupt("malformed")
+    await keeper.put([], STAMP)
+    await keeper.take(9, 9)
+    queue.fault = None
+    await keeper.put([], STAMP)
+    names = [(seq, name) for seq, name, _ in await sent(keeper)]
+    assert names == [(2, "test"), (3, "queue_corrupt")]
+    assert keeper.counts.drops == {}
+
+
 async def test_too_large_is_told_with_its_id(keeper: Keeper) -> None:
     await keeper.put([event("x" * MAX_BODY), event("b")], STAMP)
     told, b = sorted(await sent(keeper), key=lambda found: found[1])
