@@ -428,7 +428,6 @@ async def test_closing_waits_for_nobody_longer_than_it_may(
     send(hub, 1, 3)
     reading = Reading(source_of(hub, fresh_valkey))
     await reading.until(24)
-    monkeypatch.setattr(hub_session, "CLOSE_S", 1.5)
     monkeypatch.setattr(EventHubConsumer, "close", hang)
     before = time.monotonic()
     await reading.source.close()
