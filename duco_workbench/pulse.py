@@ -56,7 +56,8 @@ async def beating(name: str, state_url: str, facts: Callable[[], dict[str, Any]]
     finally:
         task.cancel()
         with contextlib.suppress(Exception):
-            await client.hdel(pulse_key(name), me)
+            async with asyncio.timeout(BEAT_S):  # it lapses anyhow
+                await client.hdel(pulse_key(name), me)
         await client.aclose()
 
 

@@ -18,6 +18,10 @@ from .errors import ConfigError, ServiceError
 from .log_address import REDIS
 from .topics import PARTITIONS
 
+# A call gets so long, from its first byte to its last: half of what a process has to drain when it is told to stop.
+# Nobody waits on purpose for more than a fraction of a second, and a round of entries is megabytes, at worst 32.
+TIMEOUT_S = 5.0
+
 # Counted on the server: the entries themselves are large.
 # Counting entries copies them, so those are counted that are few: as a rule what is committed and not yet trimmed.
 _COUNT_AFTER = """
@@ -51,7 +55,7 @@ def connect(url: str) -> Any:
     """A client for the server at ``url``. Raises: ConfigError for an address Redis does not have."""
     if not url.startswith(REDIS):
         raise ConfigError(f"{url!r} is no address of Redis, which starts with redis://; see DUCO_STATE_URL")
-    return redis.asyncio.from_url(url, socket_timeout=30)
+    return redis.asyncio.from_url(url, socket_timeout=TIMEOUT_S)
 
 
 @contextmanager

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import redis
+
+from duco_workbench import redis_log
 from duco_workbench.ports import Delivery
 
 
@@ -31,3 +34,15 @@ async def next_delivery(source: Any) -> Delivery[Any]:
             if delivery.items:
                 return delivery
     raise AssertionError("the source ended")
+
+
+async def until(true: Callable[[], Any], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def held_on_redis(url: str, topic: str) -> int:
+    """Entries of the topic that the server has."""
+    with redis.Redis.from_url(url) as client:
+        return sum(client.xlen(name) for name in redis_log.streams(topic))

@@ -25,20 +25,28 @@ log = logging.getLogger(__name__)
 LEASE_MS = 6_000  # a killed reader's successor by another name waits at most this long …
 LEASE_ASK_S = 0.1  # … and asks this often, for its own start has used up most of that
 POLL_MS = 250  # an idle reader gives an empty delivery this often
-TRIM_S = 1.0
+TRIM_S = 2.0  # longer than readers take to put their groups back where the server has lost them
+LAST_WORD_S = 1.0  # what a server that does not answer gets to hear that the lease is free
 
-# Commit only while the lease is ours: a reader that lost it must not move the offsets of its successor.
-_COMMIT = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[2], unpack(ARGV, 2))
-return 1
-"""
-# What stands there in our own name was left by our predecessor, which was killed.
+# What stands there in our own name was left by our predecessor, which was killed, or by a call whose answer was lost.
 _TAKE = """
 local held = redis.call('GET', KEYS[1])
-if held and (ARGV[1] == '' or string.match(held, '^(.*)/') ~= ARGV[1]) then return 0 end
+if held and held ~= ARGV[2] and (ARGV[1] == '' or string.match(held, '^(.*)/') ~= ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
+"""
+# All that is done under the lease; without offsets it keeps the lease. One that lapsed is taken again, and a group that
+# the server has lost is put back. An offset moves only from where this reader began: when another has held the lease
+# meanwhile it may have gone further, and to a server that lost its data ours means nothing. Says what stands.
+_HOLD = """
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] then return false end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+for i = 4, #ARGV, 3 do
+  local stands = redis.call('HGET', KEYS[2], ARGV[i]) or '0'
+  if stands == ARGV[i + 1] then redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 2]) end
+end
+return {redis.call('SADD', KEYS[3], ARGV[3]), redis.call('HGETALL', KEYS[2])}
 """
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
@@ -63,10 +71,7 @@ class RedisSource(Generic[T]):
         """Takes the lease. Raises: ServiceError when another reader holds it or the log is away."""
         with redis_log.service_errors("the log does not answer"):
             await self._take_lease()
-            await self._redis.sadd(redis_log.groups_key(self._topic.name), self._group)
-            stored = await self._redis.hgetall(redis_log.offsets_key(self._topic.name, self._group))
-        names = redis_log.streams(self._topic.name)
-        self._offsets = {name: stored.get(name.encode(), b"0").decode() for name in names}
+            await self._hold()
         self._keeper = asyncio.create_task(self._keep_lease())
 
     async def _take_lease(self) -> None:
@@ -79,18 +84,39 @@ class RedisSource(Generic[T]):
                 )
             await asyncio.sleep(LEASE_ASK_S)
 
+    async def _hold(self, *moves: str) -> None:
+        """``moves``: stream, from, to, and so on. Afterwards this reader stands where its group does."""
+        stands = await self._held(*moves)
+        if stands is None:
+            raise ConfigError(f"group {self._group!r} of {self._topic.name} has another reader now: this one stops")
+        self._offsets = {name: stands.get(name.encode(), b"0").decode() for name in redis_log.streams(self._topic.name)}
+
+    async def _held(self, *moves: str) -> dict[bytes, bytes] | None:
+        """The group's offsets; None when another holds the lease."""
+        name = self._topic.name
+        keys = self._lease, redis_log.offsets_key(name, self._group), redis_log.groups_key(name)
+        held = await self._redis.eval(_HOLD, 3, *keys, self._token, LEASE_MS, self._group, *moves)
+        if held is None:
+            return None
+        is_new, pairs = held
+        if is_new:  # so others may be missing whose readers have not put them back yet
+            self._trimmed = time.monotonic()
+        return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
     async def _keep_lease(self) -> None:
+        """Where the group stands is left to who reads: a batch may be in hand that began elsewhere."""
         while True:
-            await asyncio.sleep(LEASE_MS / 4000)
+            await asyncio.sleep(LEASE_MS / 6000)
             with contextlib.suppress(ServiceError), redis_log.service_errors("keeping the lease"):
-                held = await self._redis.get(self._lease)
-                if held is None or held.decode() == self._token:
-                    await self._redis.set(self._lease, self._token, px=LEASE_MS)
+                await self._held()
 
     async def deliveries(self) -> AsyncIterator[Delivery[T]]:
-        """An empty delivery means that nothing was new. Raises: ServiceError."""
+        """From where the group stands. An empty delivery means that nothing was new. Raises: ServiceError."""
+        reading = f"reading the log's topic {self._topic.name}"
+        with redis_log.service_errors(reading):
+            await self._hold()  # the server may have been away, and be another one now
         while True:
-            with redis_log.service_errors(f"reading the log's topic {self._topic.name}"):
+            with redis_log.service_errors(reading):
                 portion = await self._portion()
             yield portion.delivery()
 
@@ -113,11 +139,8 @@ class RedisSource(Generic[T]):
 
     async def commit(self, delivery: Delivery[Any]) -> None:
         with redis_log.service_errors(f"committing {self._topic.name} for {self._group}"):
-            pairs = [text for pair in delivery.position.items() for text in pair]
-            key = redis_log.offsets_key(self._topic.name, self._group)
-            if not await self._redis.eval(_COMMIT, 2, self._lease, key, self._token, *pairs):
-                raise ConfigError(f"group {self._group!r} of {self._topic.name} has another reader now: this one stops")
-            self._offsets.update(delivery.position)
+            moves = [text for name, to in delivery.position.items() for text in (name, self._offsets[name], to)]
+            await self._hold(*moves)
             if time.monotonic() > self._trimmed + TRIM_S:
                 await self._trim()
 
@@ -140,5 +163,6 @@ class RedisSource(Generic[T]):
         if self._keeper is not None:
             self._keeper.cancel()
         with contextlib.suppress(ServiceError), redis_log.service_errors("releasing the lease"):
-            await self._redis.eval(_RELEASE, 1, self._lease, self._token)
+            async with asyncio.timeout(LAST_WORD_S):
+                await self._redis.eval(_RELEASE, 1, self._lease, self._token)
         await self._redis.aclose()

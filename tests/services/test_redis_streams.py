@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 import redis
-from log_ends import next_delivery, opened, written
+from faults.proxy import Proxy, slow
+from log_ends import held_on_redis, next_delivery, opened, until, written
 from records import record
 
 from duco_workbench import redis_log, runtime
@@ -20,6 +20,7 @@ from duco_workbench.sources.redis_streams import RedisSource
 from duco_workbench.topics import RAW, partition_of
 
 MEMORY = 64 << 20
+LONG_MS = 60_000  # of a lease that neither lapses nor is kept while a test runs
 
 
 async def test_machines_are_spread_and_all_delivered(fresh_valkey: str) -> None:
@@ -46,21 +47,35 @@ async def test_a_second_reader_of_a_group_is_refused_in_a_sentence(
     await second.close()
 
 
-async def test_a_reader_comes_back_by_its_name_at_once(fresh_valkey: str) -> None:
+async def test_a_reader_comes_back_by_its_name_at_once(fresh_valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_of, "LEASE_MS", LONG_MS)
     killed, back = (RedisSource(fresh_valkey, RAW, "g", "processor-1") for _ in range(2))
     await written(RedisSink(fresh_valkey, RAW, MEMORY), [record()])
     await killed.open()
     delivery = await next_delivery(killed)
-    with redis.Redis.from_url(fresh_valkey) as client:
-        left_ms = client.pttl(redis_log.lease_key("raw", "g"))
+    async with asyncio.timeout(LONG_MS / 2000):
         await back.open()
-        assert client.pttl(redis_log.lease_key("raw", "g")) >= left_ms > 1000  # so it did not wait for it to lapse
     with pytest.raises(ConfigError, match="another reader"):  # were it only thought dead
         await killed.commit(delivery)
     assert (await next_delivery(back)).items == delivery.items
     await killed.close()
     await back.commit(delivery)  # what the other closed was not its own
     await back.close()
+
+
+async def test_a_reader_whose_open_failed_does_not_wait_for_itself(
+    fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_of, "LEASE_MS", LONG_MS)
+    source = RedisSource(fresh_valkey, RAW, "g")
+    with redis.Redis.from_url(fresh_valkey) as client:
+        client.set(redis_log.groups_key("raw"), "no set")  # so that what comes after the lease fails
+        with pytest.raises(ServiceError, match="WRONGTYPE"):
+            await source.open()
+        client.delete(redis_log.groups_key("raw"))
+        async with asyncio.timeout(LONG_MS / 2000):
+            await source.open()
+    await source.close()
 
 
 async def test_a_name_is_no_key_to_the_place_of_others(fresh_valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +111,58 @@ async def test_a_reader_that_lost_its_lease_commits_nothing(fresh_valkey: str) -
     await source.close()
 
 
+async def test_a_lease_that_lapsed_and_nobody_took_is_taken_again(
+    fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_of, "LEASE_MS", LONG_MS)
+    await written(RedisSink(fresh_valkey, RAW, MEMORY), [record()])
+    async with opened(RedisSource(fresh_valkey, RAW, "g")) as source:
+        delivery = await next_delivery(source)
+        with redis.Redis.from_url(fresh_valkey) as client:
+            lease = client.getdel(redis_log.lease_key("raw", "g"))
+            await source.commit(delivery)
+            assert client.get(redis_log.lease_key("raw", "g")) == lease
+    assert await redis_log.RedisGauge(fresh_valkey).lag("raw", "g") == 0
+
+
+async def test_a_reader_goes_on_behind_who_held_its_lease_meanwhile(
+    fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_of, "LEASE_MS", LONG_MS)
+    async with (
+        opened(RedisSink(fresh_valkey, RAW, MEMORY)) as sink,
+        opened(RedisSource(fresh_valkey, RAW, "g")) as stopped,
+    ):
+        await sink.write([record(1)])
+        in_hand = await next_delivery(stopped)
+        with redis.Redis.from_url(fresh_valkey) as client:
+            client.delete(redis_log.lease_key("raw", "g"))  # as it lapses while a process stands still
+        await sink.write([record(2)])
+        async with opened(RedisSource(fresh_valkey, RAW, "g")) as other:
+            await other.commit(await next_delivery(other))
+        await stopped.commit(in_hand)
+        assert await redis_log.RedisGauge(fresh_valkey).lag("raw", "g") == 0
+        await sink.write([record(3)])
+        assert (await next_delivery(stopped)).items == [record(3)]
+
+
+async def test_who_keeps_a_lease_takes_it_from_nobody(fresh_valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another takes it while the keeper waits for an answer, as when a process stands still between two calls."""
+    monkeypatch.setattr(source_of, "LEASE_MS", 2_000)
+    with redis.Redis.from_url(fresh_valkey) as client, Proxy(fresh_valkey) as proxy:
+
+        def looked() -> int:
+            return int(client.info("commandstats").get("cmdstat_get", {}).get("calls", 0))
+
+        async with opened(RedisSource(proxy.url, RAW, "g")):
+            proxy.set(slow(latency=0.5))
+            before = looked()
+            await until(lambda: looked() > before)
+            client.set(redis_log.lease_key("raw", "g"), "somebody else")
+            await until(lambda: looked() > before + 1)
+            assert client.get(redis_log.lease_key("raw", "g")) == b"somebody else"
+
+
 async def test_it_is_trimmed_behind_the_slowest_group(fresh_valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_of, "TRIM_S", -1.0)
     await written(RedisSink(fresh_valkey, RAW, MEMORY), [record(i) for i in range(5)])
@@ -103,15 +170,11 @@ async def test_it_is_trimmed_behind_the_slowest_group(fresh_valkey: str, monkeyp
     await fast.open()
     await slow.open()
 
-    def length() -> int:
-        with redis.Redis.from_url(fresh_valkey) as client:
-            return sum(client.xlen(name) for name in redis_log.streams("raw"))
-
     await fast.commit(await next_delivery(fast))
-    assert length() == 5
+    assert held_on_redis(fresh_valkey, "raw") == 5
     assert await redis_log.RedisGauge(fresh_valkey).lag("raw", "slow") == 5
     await slow.commit(await next_delivery(slow))
-    assert length() == 0
+    assert held_on_redis(fresh_valkey, "raw") == 0
     assert await redis_log.RedisGauge(fresh_valkey).lag("raw", "slow") == 0
     await fast.close()
     await slow.close()
@@ -182,9 +245,3 @@ async def test_a_full_log_holds_the_hub_and_goes_on_when_its_readers_do(
             await source.commit(delivery)
     await asyncio.wait_for(ingestor, 10)
     assert got == list(range(12))
-
-
-async def until(check: Callable[[], bool], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not check():
-            await asyncio.sleep(0.01)
