@@ -129,6 +129,7 @@ async def test_a_reader_goes_on_behind_who_held_its_lease_meanwhile(
     fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_of, "LEASE_MS", LONG_MS)
+    monkeypatch.setattr(source_of, "TRIM_S", 1e9)  # an offset that went back would show
     async with (
         opened(RedisSink(fresh_valkey, RAW, MEMORY)) as sink,
         opened(RedisSource(fresh_valkey, RAW, "g")) as stopped,
