@@ -18,9 +18,9 @@ from .errors import ConfigError, ServiceError
 from .log_address import REDIS
 from .topics import PARTITIONS
 
-# A call gets so long, from its first byte to its last: half of what a process has to drain when it is told to stop.
+# A call gets so long, from its first byte to its last: a third of what a process has to drain when it is told to stop.
 # Nobody waits on purpose for more than a fraction of a second, and a round of entries is megabytes, at worst 32.
-TIMEOUT_S = 5.0
+TIMEOUT_S = 3.0
 
 # Counted on the server: the entries themselves are large.
 # Counting entries copies them, so those are counted that are few: as a rule what is committed and not yet trimmed.

@@ -75,7 +75,8 @@ async def run_flow(
         for end in ends:
             closing.push_async_callback(end.close)
         for end in ends:
-            await retry(end.open, stop)
+            if not await retry(end.open, stop):
+                return  # one service that is away is enough to wait for
         trouble = logs.Complaint(log)
         while not stop and not await _follow(source, stream, hand, trouble):
             pass

@@ -156,3 +156,23 @@ async def test_who_is_told_to_stop_ends_in_time_though_the_log_is_a_black_hole(f
             proxy.set(BLACK_HOLE)
             stop.set()
             patience.reschedule(asyncio.get_running_loop().time() + DRAIN_S)
+
+
+async def test_who_is_told_to_stop_before_the_log_answers_waits_for_one_of_its_ends_only(
+    fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_log, "TIMEOUT_S", 0.5)
+    stop, asked = runtime.Stop(), []
+
+    class End(RedisSink[Record]):
+        async def open(self) -> None:
+            asked.append(self)
+            stop.set()
+            await super().open()
+
+    with Proxy(fresh_valkey) as proxy:
+        proxy.set(HALF_OPEN)
+        ends = [End(proxy.url, RAW, MEMORY) for _ in range(3)]
+        source = RedisSource(proxy.url, RAW, "g")
+        await runtime.run_flow(source, lambda records: records.sink(print), ends, stop)
+    assert asked == ends[:1]
