@@ -54,7 +54,8 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL
 class RedisSource(Generic[T]):
     """At least once: what was not committed is delivered again after a restart.
 
-    ``commit`` raises ConfigError when another reader has taken the lease: the process ends rather than compete.
+    ``commit``, and ``deliveries`` when it begins, raise ConfigError when another reader has the lease: the process ends
+    rather than compete.
     ``instance`` as in :class:`LogAddress`.
     """
 
