@@ -28,7 +28,10 @@ class KafkaSink(Generic[T]):
     The producer is idempotent: what it sends twice is there once. One that failed is replaced, since its numbering is
     broken, so the batch of a failed ``write`` may be there twice, in order.
 
-    Raises ConfigError for a record the topic does not take: nothing was committed, and a person must raise its limit.
+    A broker that comes back without its data has its topic made again, with the new producer.
+
+    Raises ConfigError for a record the topic does not take: nothing was committed, and a person must raise its limit;
+    and for what :func:`kafka_log.prepare` finds wrong with the topic.
     """
 
     def __init__(self, address: LogAddress, topic: Topic[T]) -> None:
@@ -38,12 +41,13 @@ class KafkaSink(Generic[T]):
         self._producer: AIOKafkaProducer | None = None
 
     async def open(self) -> None:
-        await kafka_log.prepare(self._address, self._topic.name)
         await self._started()
 
     async def _started(self) -> AIOKafkaProducer:
+        """With its topic: the last producer may have failed for want of it."""
         if self._producer is not None:
             return self._producer
+        await kafka_log.prepare(self._address, self._topic.name)
         producer = AIOKafkaProducer(
             enable_idempotence=True,
             acks="all",
@@ -87,9 +91,13 @@ class KafkaSink(Generic[T]):
     async def _add(self, producer: AIOKafkaProducer, entry: Entry) -> asyncio.Future[Any]:
         key, headers, body = entry
         pairs = [(name, text.encode()) for name, text in headers.items()]
-        sent: asyncio.Future[Any] = await producer.send(
-            self._name, body, key.encode(), partition=partition_of(key), headers=pairs
-        )
+        partition = partition_of(key)
+        try:
+            sent: asyncio.Future[Any] = await producer.send(
+                self._name, body, key.encode(), partition=partition, headers=pairs
+            )
+        except AssertionError as error:
+            raise ServiceError(f"Kafka's topic {self._name} has no partition {partition} any more") from error
         sent.add_done_callback(lambda future: future.cancelled() or future.exception())  # one that fails is enough said
         return sent
 

@@ -16,13 +16,13 @@ from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalGenerationError, IllegalStateError
 
 from .. import kafka_log
 from ..errors import ServiceError
 from ..log_address import LogAddress
 from ..ports import Delivery
-from ..topics import Topic
+from ..topics import PARTITIONS, Topic
 from .portion import Portion
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ ENDLESS_MS = 7 * 86_400_000
 class KafkaSource(Generic[T]):
     """At least once: what was not committed is delivered again after a restart, or to another reader.
 
-    ``open``, ``deliveries`` and ``commit`` raise ServiceError when the log is away; ``open`` also what
-    :func:`kafka_log.prepare` does.
+    ``open``, ``deliveries`` and ``commit`` raise ServiceError when the log is away; the first two also what
+    :func:`kafka_log.prepare` does: a broker that comes back without its data has its topic made again.
     """
 
     def __init__(self, address: LogAddress, topic: Topic[T], group: str) -> None:
@@ -56,16 +56,16 @@ class KafkaSource(Generic[T]):
         self._consumer: AIOKafkaConsumer | None = None
         self._in_hand: dict[TopicPartition, int] = {}  # the first offsets of what is not committed
         self._next: dict[TopicPartition, int] = {}  # the offset that should come; unknown after a division
-        self._turn = _Turn(self._next.clear)
+        self._turn = _Turn(self._forget)
         self._asked = 0.0
 
     async def open(self) -> None:
-        await kafka_log.prepare(self._address, self._topic.name)
         await self._started()
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is not None:
             return self._consumer
+        await kafka_log.prepare(self._address, self._topic.name)
         consumer = self._make()
         try:
             with kafka_log.service_errors("the log does not answer"):
@@ -74,12 +74,18 @@ class KafkaSource(Generic[T]):
         except ServiceError:
             await kafka_log.closed(consumer)
             raise
-        self._in_hand.clear()
-        self._next.clear()
-        self._turn = _Turn(self._next.clear)
+        self._forget()
+        self._turn = _Turn(self._forget)
         consumer.subscribe([self._name], listener=self._turn)
+        _commit_as_member_only(consumer)
         self._consumer, self._asked = consumer, time.monotonic()
         return consumer
+
+    def _forget(self) -> None:
+        """After a division all begins at what is committed. Offsets from before it may be those of a log that is gone:
+        a broker that came back without its data counts from 0 again."""
+        self._in_hand.clear()
+        self._next.clear()
 
     def _make(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -102,12 +108,12 @@ class KafkaSource(Generic[T]):
         )
 
     async def deliveries(self) -> AsyncIterator[Delivery[T]]:
-        """An empty delivery means that nothing was new. Raises: ServiceError."""
+        """An empty delivery means that nothing was new. Raises: ServiceError, ConfigError."""
         while True:
             consumer = await self._started()
             delivery = await self._read(consumer)
             if not delivery.items:
-                await self._ask_if_it_is_there(consumer)
+                await self._probe(consumer)
             yield delivery
 
     async def _read(self, consumer: AIOKafkaConsumer) -> Delivery[T]:
@@ -143,12 +149,15 @@ class KafkaSource(Generic[T]):
                 consumer.seek(place, offset)
         self._in_hand.clear()
 
-    async def _ask_if_it_is_there(self, consumer: AIOKafkaConsumer) -> None:
-        """Raises: ServiceError; the client goes on by itself once its brokers are back."""
+    async def _probe(self, consumer: AIOKafkaConsumer) -> None:
+        """Raises: ServiceError; the client goes on by itself once its brokers are back, unless they lost the topic."""
         if time.monotonic() > self._asked + PROBE_S:
             with kafka_log.service_errors("the log does not answer"):
                 async with asyncio.timeout(PROBE_S):
                     await consumer.committed(TopicPartition(self._name, 0))
+            if len(consumer.partitions_for_topic(self._name) or ()) < PARTITIONS:
+                await self._drop()  # the next client makes it again, or says what is wrong with it
+                raise ServiceError(f"Kafka has lost its topic {self._name}, or partitions of it")
             self._asked = time.monotonic()
 
     def _add(self, portion: Portion[T], found: dict[TopicPartition, list[Any]]) -> None:
@@ -173,7 +182,7 @@ class KafkaSource(Generic[T]):
                 )  # fmt: skip
 
     async def commit(self, delivery: Delivery[Any]) -> None:
-        """Exactly the delivery's offsets. A partition that others read by now is theirs to commit."""
+        """Exactly the delivery's offsets, unless the partitions were divided anew since: then it is delivered again."""
         offsets = {TopicPartition(self._name, int(p)): offset for p, offset in delivery.position.items()}
         try:
             with kafka_log.service_errors(f"committing {self._topic.name} for {self._group}"):
@@ -188,6 +197,8 @@ class KafkaSource(Generic[T]):
         self._turn.give()
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        if not offsets.keys() <= self._next.keys():
+            raise _MovedOn
         try:
             async with asyncio.timeout(COMMIT_S):
                 await consumer.commit(offsets)
@@ -213,8 +224,22 @@ async def _records(consumer: AIOKafkaConsumer, most: int, wait_ms: int) -> dict[
     return {}
 
 
+def _commit_as_member_only(consumer: AIOKafkaConsumer) -> None:
+    """A client that a broker no longer knows goes on committing, as no group's member, and a broker that lost the group
+    takes that: offsets of the log that is gone would hide as many messages of the new one."""
+    coordinator = consumer._coordinator
+    commit = coordinator._do_commit_offsets
+
+    async def as_member(assignment: Any, offsets: Any) -> None:
+        if coordinator.generation < 0:
+            raise IllegalGenerationError(coordinator.group_id)
+        await commit(assignment, offsets)
+
+    coordinator._do_commit_offsets = as_member
+
+
 class _MovedOn(Exception):
-    """Other readers have the partitions now."""
+    """The partitions were divided anew."""
 
 
 class _Turn(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -245,6 +270,7 @@ class _Turn(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.wait_for(self._idle.wait(), HAND_OVER_S)
         except TimeoutError:
             log.warning("a batch takes longer than the %.0f s its group waits: others read it again", HAND_OVER_S)
+        self._on_division()
 
     def on_partitions_assigned(self, assigned: Any) -> None:
         self._on_division()
