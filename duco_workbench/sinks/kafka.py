@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer
@@ -18,7 +20,9 @@ from ..topics import Entry, Topic, partition_of
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-WRITE_S = 8.0  # an idempotent producer would try for ever; the flow is to hear of it, and to be stoppable
+# So long without a record acknowledged ends a write: an idempotent producer would try for ever, and the flow is to hear
+# of it and to be stoppable. It is not for the whole batch, which a slow link would never take.
+WRITE_S = 8.0
 BATCH = 512 << 10  # bytes of records that are compressed together
 
 
@@ -80,15 +84,17 @@ class KafkaSink(Generic[T]):
 
     async def _send(self, producer: AIOKafkaProducer, batch: Sequence[T]) -> None:
         try:
-            async with asyncio.timeout(WRITE_S):
-                await asyncio.gather(*[await self._add(producer, entry) for entry in self._topic.encode(batch)])
+            async with asyncio.timeout(WRITE_S) as patience:
+                entries = self._topic.encode(batch)
+                await asyncio.gather(*[await self._add(producer, entry, patience) for entry in entries])
         except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
             raise ConfigError(
                 f"Kafka's topic {self._name} does not take a record this large ({error}): "
                 f"set its max.message.bytes to {kafka_log.LARGEST}"
             ) from error
 
-    async def _add(self, producer: AIOKafkaProducer, entry: Entry) -> asyncio.Future[Any]:
+    async def _add(self, producer: AIOKafkaProducer, entry: Entry, patience: asyncio.Timeout) -> asyncio.Future[Any]:
+        """It is acknowledged when what this gives is done. Waits while its partition has a full batch to send."""
         key, headers, body = entry
         pairs = [(name, text.encode()) for name, text in headers.items()]
         partition = partition_of(key)
@@ -98,13 +104,23 @@ class KafkaSink(Generic[T]):
             )
         except AssertionError as error:
             raise ServiceError(f"Kafka's topic {self._name} has no partition {partition} any more") from error
-        sent.add_done_callback(lambda future: future.cancelled() or future.exception())  # one that fails is enough said
+        sent.add_done_callback(partial(_done, patience))
         return sent
 
     async def close(self) -> None:
         if self._producer is not None:
             producer, self._producer = self._producer, None
             await _dropped(producer)
+
+
+def _done(patience: asyncio.Timeout, sent: asyncio.Future[Any]) -> None:
+    """An acknowledged record begins the wait anew; of those that fail one is enough said."""
+    if sent.cancelled() or sent.exception():
+        return
+    until = asyncio.get_running_loop().time() + WRITE_S
+    if until - (patience.when() or 0) > WRITE_S / 100:  # hundreds are acknowledged at once, and a timer costs 5 µs
+        with contextlib.suppress(RuntimeError):  # the write has failed meanwhile, and nobody waits any more
+            patience.reschedule(until)
 
 
 async def _dropped(producer: AIOKafkaProducer) -> None:

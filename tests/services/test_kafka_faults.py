@@ -1,9 +1,10 @@
-"""What a log on Kafka survives besides a broker that dies: one that comes back without its data."""
+"""What a log on Kafka survives besides a broker that dies: one that comes back without its data, and a slow link."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from faults.proxy import Proxy
+from faults.proxy import BLACK_HOLE, PASS, Mode, Proxy, slow
 from log_ends import next_delivery, opened
 from records import record
 
@@ -187,3 +188,48 @@ async def test_a_batch_from_before_a_division_is_not_committed_after_it(
             assert await gauge.lag("raw", "g") == len(held.items)
             assert await all_of(source, ids(held.items)) == ids(rounds(1))
             assert await gauge.lag("raw", "g") == 0
+
+
+async def test_a_slow_link_takes_a_batch_once_and_a_dead_one_ends_the_write(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 requests of half a megabyte at 1 MB/s: an answer each half second, and twice the time-out for all of them."""
+    acknowledged = counted(monkeypatch)
+    monkeypatch.setattr(sink_of, "WRITE_S", 2.0)
+    address = plant.address("slow.")
+    items = [record(i, body=random.Random(i).randbytes(250_000)) for i in range(16)]
+    async with opened(log_sink(address, RAW)) as sink:
+        with during(plant.link, slow(rate=1 << 20)):
+            await sink.write(items)
+        async with log_gauge(address) as gauge:
+            assert sum((await gauge.tails("raw")).values()) == len(items)
+        acknowledged.clear()
+        with during(plant.link, slow(rate=1 << 20)):
+            writing = asyncio.create_task(sink.write(items))
+            await until(lambda: bool(acknowledged))
+            with during(plant.link, BLACK_HOLE), pytest.raises(ServiceError, match="topic raw: no answer in time"):
+                await asyncio.wait_for(writing, 20)
+        assert len(acknowledged) < len(items)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Gets every record that is acknowledged."""
+    seen: list[Any] = []
+    done = sink_of._done
+
+    def note(patience: asyncio.Timeout, sent: asyncio.Future[Any]) -> None:
+        if not sent.cancelled() and sent.exception() is None:
+            seen.append(sent)
+        done(patience, sent)
+
+    monkeypatch.setattr(sink_of, "_done", note)
+    return seen
+
+
+@contextlib.contextmanager
+def during(link: Proxy, mode: Mode) -> Iterator[None]:
+    link.set(mode)
+    try:
+        yield
+    finally:
+        link.set(PASS)
