@@ -47,7 +47,7 @@ async def test_what_nobody_has_can_be_claimed(store: CheckpointStore) -> None:
     assert [c["partition_id"] for c in claimed] == ["0", "1"]
     listed = list(await store.list_ownership(*PLACE))
     assert {o["etag"] for o in listed} == {c["etag"] for c in claimed}
-    assert all(abs(o["last_modified_time"] - time.time()) < 5 for o in listed)
+    assert all(abs(o["last_modified_time"] - time.time()) < 60 for o in listed)
 
 
 async def test_a_claim_renews_and_releases_from_what_was_seen(store: CheckpointStore) -> None:

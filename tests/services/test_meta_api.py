@@ -49,7 +49,7 @@ class Server:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     def rss_mb(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
