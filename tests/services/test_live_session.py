@@ -16,6 +16,7 @@ from duco_workbench.columns import Event, Parsed, Samples
 from duco_workbench.errors import ServiceError
 from duco_workbench.live import LiveReader, Machine
 from duco_workbench.model import SECOND, Dtc, Variable
+from duco_workbench.screens import catch_up
 from duco_workbench.screens.directory import Directory
 from duco_workbench.screens.layout import Arrangement, Group
 from duco_workbench.screens.live_session import LiveSession
@@ -109,7 +110,7 @@ class Page:
     def ready(self) -> None:
         self.board._handle_msg({"what": "ready"})
 
-    def tick_until(self, true: Callable[[], Any], seconds: float = 15) -> None:
+    def tick_until(self, true: Callable[[], Any], seconds: float = live_feed.PATIENCE_S) -> None:
         deadline = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < deadline, "it did not come"
@@ -138,6 +139,11 @@ class Page:
         return [(t, status) for n, t, _, status in rows.tolist() if n == number]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    live_feed.lose_nothing(monkeypatch)
+
+
 @pytest.fixture
 def reader(fresh_valkey: str) -> Iterator[LiveReader]:
     opened = LiveReader(fresh_valkey)
@@ -161,8 +167,7 @@ def test_past_and_ticks_join_without_gap_or_duplicate(fresh_valkey: str, reader:
     assert page.sent == []
     page.ready()
     asyncio.run(write(fresh_valkey, live_feed.message(seq + 1, ts + SECOND)))
-    time.sleep(0.6)
-    page.session.tick()
+    page.tick_until(lambda: page.drawn("Engine.Speed")[-1] > (ts + SECOND) / 1000)
 
     times = [t for t, _ in page.points("Engine.Speed")]
     assert len(times) == len(set(times))
@@ -181,8 +186,7 @@ def test_a_silence_breaks_the_curves(fresh_valkey: str, reader: LiveReader) -> N
     page.open()
     page.ready()
     asyncio.run(write(fresh_valkey, live_feed.message(3, ts + 35 * SECOND)))
-    time.sleep(0.6)
-    page.session.tick()
+    page.tick_until(lambda: page.drawn("Engine.Speed")[-1] > (ts + 35 * SECOND) / 1000)
     breaks = [t for t, status in page.points("Engine.Speed") if status == BREAK]
     ends = [ts + SECOND * 9 // 10, ts + 20 * SECOND + SECOND * 9 // 10]
     assert breaks == pytest.approx([end / 1000 + 0.001 for end in ends], abs=1e-3)
@@ -223,7 +227,9 @@ def test_a_closed_session_is_not_watching(fresh_valkey: str, reader: LiveReader)
     assert not page.session.tick()
 
 
-def test_the_gap_between_store_and_stream_is_closed(fresh_valkey: str, reader: LiveReader) -> None:
+def test_the_gap_between_store_and_stream_is_closed(
+    fresh_valkey: str, reader: LiveReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Normal messages under way when the stream begins: the store has them only seconds after the first entry."""
     store, length = Late(), 10 * SECOND
     ts = int(time.time() * SECOND) - 60 * SECOND
@@ -256,6 +262,7 @@ def test_the_gap_between_store_and_stream_is_closed(fresh_valkey: str, reader: L
         ("code", dtc.ts / 1000),
         ("event", event.ts / 1000),
     ]
+    monkeypatch.setattr(catch_up, "SILENT_S", 60)  # after which it would be asked though nothing is missing
     asked = store.questions
     page.session.tick()
     time.sleep(1.5)
