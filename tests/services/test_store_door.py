@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,34 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
 
 def client(store: StoreProcess, **options: Any) -> Any:
     return clickhouse_connect.get_client(host="127.0.0.1", port=store.port, **options)
+
+
+SLOW = "SELECT sum(sleepEachRow(0.25)) FROM numbers({rows}) SETTINGS max_block_size = 1"
+ENDLESS = "SELECT count() FROM numbers(100000000000) WHERE NOT ignore(cityHash64(number))"
+
+
+@contextmanager
+def running_query(store: StoreProcess, sql: str, **options: str) -> Iterator[None]:
+    """It runs when the block begins, and is given up when that ends."""
+    words = {"query": sql, "cancel_http_readonly_queries_on_client_close": "1", **options}
+    with closing(http.client.HTTPConnection("127.0.0.1", store.port, timeout=60)) as connection:
+        connection.request("POST", "/?" + urllib.parse.urlencode(words))  # a GET has no session
+        wait_until(lambda: is_running(store, sql))
+        yield
+    wait_until(lambda: not is_running(store, sql))
+
+
+def is_running(store: StoreProcess, sql: str) -> bool:
+    found = "SELECT count() > 0 FROM system.processes WHERE startsWith(query, {beginning:String})"
+    words = {"query": found, "param_beginning": sql.partition(" SETTINGS")[0]}
+    return get(store, "/?" + urllib.parse.urlencode(words)) == (200, "1\n")
+
+
+def wait_until(true: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def table(store: StoreProcess, name: str) -> str:
@@ -98,13 +128,9 @@ def test_sessions_keep_what_they_set_and_requests_do_not_leak_into_them(store: S
 
 
 def test_a_session_is_one_statement_at_a_time(store: StoreProcess) -> None:
-    first, second = client(store, session_id="busy"), client(store, session_id="busy")
-    slow = threading.Thread(target=first.query, args=("SELECT sleep(1)",))
-    slow.start()
-    time.sleep(0.3)
-    with pytest.raises(DatabaseError) as refused:
+    second = client(store, session_id="busy")
+    with running_query(store, SLOW.format(rows=200), session_id="busy"), pytest.raises(DatabaseError) as refused:
         second.query("SELECT 1")
-    slow.join()
     assert refused.value.code == 373
 
 
@@ -178,13 +204,11 @@ def test_a_body_has_a_limit(store: StoreProcess) -> None:
 
 
 def test_clients_do_not_wait_for_each_other(store: StoreProcess) -> None:
-    slow = threading.Thread(target=client(store).query, args=("SELECT sleep(3)",))
-    c = client(store)
-    slow.start()
-    for _ in range(5):
-        c.query("SELECT count() FROM system.one")
-    assert slow.is_alive()
-    slow.join()
+    slow, c = SLOW.format(rows=200), client(store)
+    with running_query(store, slow):
+        for _ in range(5):
+            c.query("SELECT count() FROM system.one")
+        assert is_running(store, slow)
 
 
 def test_many_writers_and_readers_at_once(store: StoreProcess) -> None:
@@ -211,45 +235,29 @@ def test_many_writers_and_readers_at_once(store: StoreProcess) -> None:
 
 
 def test_an_interrupted_reader_stops_the_query(store: StoreProcess) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", store.port, timeout=20)
-    query = "SELECT+count()+FROM+numbers(100000000000)+WHERE+NOT+ignore(cityHash64(number))"
-    connection.request("GET", f"/?cancel_http_readonly_queries_on_client_close=1&query={query}")
-    c = client(store)
-    running_now = (
-        "SELECT count() FROM system.processes WHERE query LIKE '%100000000000%' AND query NOT LIKE '%processes%'"
-    )
-    wait_until(lambda: c.command(running_now) == 1)
-    connection.close()
-    wait_until(lambda: c.command(running_now) == 0)
-
-
-def wait_until(true: Any, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    with running_query(store, ENDLESS):
+        pass
 
 
 def test_the_end_waits_for_what_runs_but_not_for_long(tmp_path: Path) -> None:
     with running(tmp_path) as store:
         c, answers = client(store), []
-        query = "SELECT sum(sleepEachRow(0.25)) FROM numbers(8) SETTINGS max_block_size = 1"
+        query = SLOW.format(rows=12)
         short = threading.Thread(target=lambda: answers.append(c.query(query).result_rows))
         short.start()
-        time.sleep(0.3)
+        wait_until(lambda: is_running(store, query))
         assert store.stop() == 0
         short.join()
         assert answers == [[(0,)]]
     with running(tmp_path) as store:
-        endless = "SELECT count() FROM numbers(100000000000) WHERE NOT ignore(cityHash64(number))"
 
         def ask() -> None:
             with pytest.raises(DatabaseError):
-                client(store).query(endless)
+                client(store).query(ENDLESS)
 
         long = threading.Thread(target=ask)
         long.start()
-        time.sleep(0.5)
+        wait_until(lambda: is_running(store, ENDLESS))
         assert store.stop() == 0  # within 15 s, or it raises
         long.join()
 
@@ -272,7 +280,7 @@ def test_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path) -> None:
         threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: len(acknowledged) > 60, 30)
+        wait_until(lambda: len(acknowledged) > 60)
         store.process.send_signal(signal.SIGKILL)
         for thread in threads:
             thread.join()
