@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from duco_workbench.local.supervision import Supervisor
 from duco_workbench.model import SECOND, FrameBatch
 
+PATIENCE_S = 120.0  # no promise: only ends what hangs
 
-def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
+
+def eventually(check: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
+    """Poll until it is true; returns what it returned."""
     deadline = time.monotonic() + seconds
-    while not check():
+    while not (found := check()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.2)
+    return found
+
+
+def kill(supervisor: Supervisor, part: str) -> None:
+    """``kill -9``; returns when another one runs in its place."""
+    pid = eventually(lambda: supervisor.states()[part]["pid"])  # what waits to be started again has none
+
+    def runs_again(state: dict[str, Any]) -> bool:
+        return state["statename"] == "RUNNING" and state["pid"] != pid
+
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: runs_again(supervisor.states()[part]))
 
 
 def duco(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:

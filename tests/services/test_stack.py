@@ -6,11 +6,11 @@ import asyncio
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ import clickhouse_connect
 import numpy as np
 import pytest
 from records import T, encoded, record
-from stack_kit import duco, eventually, write_candump
+from stack_kit import PATIENCE_S, duco, eventually, kill, write_candump
 
-from duco_workbench import testing, wire
+from duco_workbench import pulse, testing, wire
 from duco_workbench.catalog.client import CatalogClient
 from duco_workbench.local.fleet import Fleet
 from duco_workbench.local.simulation import SimulatedMachine
@@ -108,20 +108,16 @@ def test_a_part_killed_during_an_import_costs_nothing(
 ) -> None:
     if not rows_of(store, "truck-7"):
         assert import_log(stack, log_file, "truck-7").returncode == 0
-    machine = f"killed-{part}"
-    supervisor = Supervisor(stack.data)
-    pid = supervisor.states()[part]["pid"]
+    machine, expected = f"killed-{part}", rows_of(store, "truck-7")
     importing = subprocess.Popen(
         [sys.executable, "-c", _IMPORT, str(log_file), machine, str(stack.data)], stderr=subprocess.PIPE, text=True
     )
     eventually(lambda: bool(store_count(stack, machine)) or importing.poll() is not None)
-    os.kill(pid, signal.SIGKILL)
-    importing.communicate(timeout=120)
-    eventually(lambda: supervisor.states()[part]["statename"] == "RUNNING")
-    assert supervisor.states()[part]["pid"] != pid
+    kill(Supervisor(stack.data), part)
+    importing.communicate(timeout=PATIENCE_S)
     if importing.returncode:  # what was killed was needed by the import itself: the same command again resumes it
-        eventually(lambda: import_log(stack, log_file, machine).returncode == 0, 90)
-    eventually(lambda: rows_of(fresh(stack), machine) == rows_of(fresh(stack), "truck-7"))
+        eventually(lambda: import_log(stack, log_file, machine).returncode == 0)
+    eventually(lambda: rows_now(stack, machine) == expected)
 
 
 _IMPORT = """
@@ -140,13 +136,18 @@ def fresh(stack: Settings) -> Any:
     return clickhouse_connect.get_client(host="127.0.0.1", port=port, database="duco")
 
 
+def rows_now(stack: Settings, machine: str) -> list[Any]:
+    """No rows while the store is away."""
+    with suppress(clickhouse_connect.driver.exceptions.Error), fresh(stack) as client:
+        return rows_of(client, machine)
+    return []
+
+
 def store_count(stack: Settings, machine: str) -> int:
-    try:
-        with fresh(stack) as client:
-            sql = "SELECT count() FROM raw_data_cache_store WHERE chassis_id = {machine:String}"
-            return int(client.query(sql, parameters={"machine": machine}).result_rows[0][0])
-    except clickhouse_connect.driver.exceptions.Error:
-        return 0
+    with suppress(clickhouse_connect.driver.exceptions.Error), fresh(stack) as client:
+        sql = "SELECT count() FROM raw_data_cache_store WHERE chassis_id = {machine:String}"
+        return int(client.query(sql, parameters={"machine": machine}).result_rows[0][0])
+    return 0
 
 
 def test_a_damaged_or_foreign_file_in_a_folder_is_said_and_stops_no_other(stack: Settings, tmp_path: Path) -> None:
@@ -188,11 +189,10 @@ def test_a_changed_factor_is_on_new_rows_with_a_new_revision_and_no_restart(stac
     sql = """SELECT logic_version, avg(value) FROM ce_technology FINAL
              WHERE chassis_id = 'demo-01' AND signal = 'AMB.AmbientAirTemp' AND ts > now64() - INTERVAL 30 SECOND
              GROUP BY logic_version ORDER BY logic_version"""
-    eventually(lambda: len(store.query(sql).result_rows) > 0)
-    (old, cold) = store.query(sql).result_rows[-1]
+    (old, cold) = eventually(lambda: store.query(sql).result_rows)[-1]
     CatalogClient(stack.meta_url).patch_signal("demo", "powertrain", "AMB.AmbientAirTemp", offset=727.0)
-    eventually(lambda: store.query(sql).result_rows[-1][0] > old)
-    assert store.query(sql).result_rows[-1][1] > cold + 900
+    new = eventually(lambda: [row for row in store.query(sql).result_rows if row[0] > old])
+    assert new[-1][1] > cold + 900
     mixed = """SELECT intDiv(toUnixTimestamp64Micro(ts), 10000000) AS envelope, groupUniqArray(logic_version)
                FROM ce_technology FINAL
                WHERE chassis_id = 'demo-01' AND ts > now64() - INTERVAL 3 MINUTE
@@ -233,9 +233,17 @@ def bad_records() -> dict[str, Record]:
     }
 
 
+async def judges_by(stack: Settings, revision: int) -> None:
+    """Until the processor has heard of it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while ((await pulse.read("processor", stack.state)) or {}).get("revision", 0) < revision:
+            await asyncio.sleep(0.2)
+
+
 async def test_each_bad_message_is_one_dead_letter_with_its_own_reason(stack: Settings, store: Any) -> None:
-    CatalogClient(stack.meta_url).ensure_device("demo", "bare")
-    await asyncio.sleep(2.5)  # the processor asks for news every two seconds
+    catalog = CatalogClient(stack.meta_url)
+    catalog.ensure_device("demo", "bare")
+    await judges_by(stack, catalog.revision())
     bad = bad_records()
     good = [
         record(
@@ -276,11 +284,14 @@ def test_down_drains_within_ten_seconds_and_up_resumes(stack: Settings) -> None:
         "--data",
         str(stack.data),
     ]
-    assert subprocess.run(command, env=os.environ | environment, timeout=120).returncode == 0
+    assert subprocess.run(command, env=os.environ | environment, timeout=PATIENCE_S).returncode == 0
+    eventually(lambda: stored(status(stack)) > stored(before))
     eventually(lambda: not any(status(stack)["lag"].values()))
     after = status(stack)
-    stored = {hop["msg_type"]: hop["count"] for hop in before["hops"] if hop["name"] == "stored"}
-    again = {hop["msg_type"]: hop["count"] for hop in after["hops"] if hop["name"] == "stored"}
-    assert again["vehicle_can"] > stored["vehicle_can"]
     assert after["lost"] == before["lost"]
     assert after["duplicates"] == 0
+
+
+def stored(found: dict[str, Any]) -> int:
+    """Messages with frames that a status counts in the store."""
+    return sum(hop["count"] for hop in found["hops"] if (hop["name"], hop["msg_type"]) == ("stored", "vehicle_can"))
