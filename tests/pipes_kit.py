@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
+from stack_kit import PATIENCE_S
+
 from duco_workbench.flows.distributor import DistributorSinks, dead_letter_office, distributor
 from duco_workbench.flows.processor import ProcessorSinks, processor
 from duco_workbench.flows.validate import validator
@@ -54,18 +56,19 @@ class Pipes:
 
     def __init__(self, log: LogAddress, store_url: str) -> None:
         self.log, self.store_url = log, store_url
+        self.raw = log_sink(log, RAW)
         self.stored = Timed(SampleTable(store_url))
         self.refused = Timed(DeadLetterTable(store_url))
 
     async def send(self, *records: Record) -> None:
-        await self.put(RAW, *records)
+        await self.raw.write(records)
 
     async def put(self, topic: Any, *items: Any) -> None:
         sink = log_sink(self.log, topic)
         await sink.write(items)
         await sink.close()
 
-    async def idle(self, seconds: float = 30) -> None:
+    async def idle(self, seconds: float = PATIENCE_S) -> None:
         """Until every reader has committed everything."""
         async with asyncio.timeout(seconds):
             async with log_gauge(self.log) as gauge:
@@ -106,7 +109,8 @@ async def running_pipes(log: LogAddress, live_url: str, store_url: str, logic: M
     )
     tasks = [asyncio.create_task(flow) for flow in flows]
     try:
+        await pipes.raw.open()
         yield pipes
     finally:
         stop.set()
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, pipes.raw.close())

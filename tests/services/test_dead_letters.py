@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pipes_kit import DBC, Pipes, running_pipes
 from records import T, can_record, encoded, record
+from stack_kit import PATIENCE_S
 from typer.testing import CliRunner
 
 from duco_workbench import cli, dead_letters, wire
@@ -63,7 +64,9 @@ async def replayed(pipes: Pipes, box: DeadLetterBox, **chosen: Any) -> Outcome:
     sink = log_sink(pipes.log, RAW)
     done = await box.replay(Chosen(**chosen), sink)
     await sink.close()
-    return await box.outcome(done, 20)
+    found = await box.outcome(done, PATIENCE_S)
+    await pipes.idle()  # a letter is judged before all that its message becomes is stored
+    return found
 
 
 def reasons(box: DeadLetterBox) -> dict[str, str]:

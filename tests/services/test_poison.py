@@ -126,7 +126,7 @@ async def test_each_is_one_dead_letter_with_its_own_reason_and_good_ones_pass(pi
 
 LIMIT_S = 5.0  # from the raw log to a letter that can be read
 ROUNDS = 5
-MOST_SLOWER = 3.0  # the lowest of all rounds by the lowest: 1.5 to 1.7 in trials; one retry adds 2 or more
+MOST_SLOWER = 3.0  # the lowest of all rounds by the lowest: 1.1 to 2.1 in trials on a busy computer; a retry adds 0.2 s
 
 
 async def test_a_letter_is_there_soon_and_good_ones_go_as_fast_and_in_order(pipes: Pipes) -> None:
@@ -138,12 +138,13 @@ async def test_a_letter_is_there_soon_and_good_ones_go_as_fast_and_in_order(pipe
         """Until half of the good ones are stored."""
         good = [can_record(next(numbers)) for _ in range(10 * len(POISON))]
         stream = [item for n, fine in enumerate(good) for item in (*poison[n // 10 : n // 10 + (n % 10 == 0)], fine)]
-        await pipes.send(*stream)
         began = time.monotonic()
+        await pipes.send(*stream)
         await pipes.idle()
         sent.extend(item.message_id for item in good)
         return median(pipes.stored.at[item.message_id] for item in good) - began
 
+    await took([])  # nobody has read or stored anything before
     began = time.monotonic()
     among.append(await took([item for _, item in POISON]))
     assert len(pipes.refused.at) == len({item.message_id for _, item in POISON})
