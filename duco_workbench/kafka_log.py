@@ -98,7 +98,8 @@ def service_errors(what: str) -> Iterator[None]:
 async def closed(client: Any, patience: float = CLOSE_S) -> None:
     """Close a client of aiokafka, also one whose cluster is away: what it has left to say is not waited for long.
 
-    In a task of its own, for a cancelled request of its own may come out of it and leave its connections open.
+    In a task of its own, for a cancelled request of its own may come out of it and leave its connections open; so may
+    the closing of a connection that was cancelled with it.
     """
     task = asyncio.ensure_future(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
     await asyncio.wait([task], timeout=patience)
@@ -107,7 +108,7 @@ async def closed(client: Any, patience: float = CLOSE_S) -> None:
     elif not task.cancelled():
         task.exception()
     network = client.client if isinstance(client, AIOKafkaProducer) else client._client
-    await network.close()
+    await asyncio.gather(network.close(), return_exceptions=True)
 
 
 # --- topics
