@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..model import MessageId
 from ..sequences import Run, union
+from ..sinks.clickhouse_rows import MAX_EPOCH, MAX_SEQ, number_of
 
 
 class Epoch(NamedTuple):
@@ -33,12 +33,9 @@ Numbers = Callable[[str, str], Iterator[tuple[int, Run]]]
 
 def of_letter(chassis_id: str, letter: str) -> Iterator[tuple[int, Run]]:
     """(epoch, number); nothing where the letter is known by its body's hash, or the id is another machine's."""
-    try:
-        own, epoch, seq = MessageId.parse(letter)
-    except ValueError:
-        return
-    if own == chassis_id and seq > 0:
-        yield epoch, Run(seq, seq)
+    number = number_of(chassis_id, letter)
+    if number:
+        yield number.epoch, Run(number.seq, number.seq)
 
 
 def of_drop(chassis_id: str, data: str) -> Iterator[tuple[int, Run]]:
@@ -48,7 +45,7 @@ def of_drop(chassis_id: str, data: str) -> Iterator[tuple[int, Run]]:
     except (msgspec.DecodeError, ValueError):
         return
     for first, last in told.runs:
-        if 0 < first <= last:
+        if 0 < told.epoch < MAX_EPOCH and 0 < first <= last < MAX_SEQ:
             yield told.epoch, Run(first, last)
     for message_id in told.messages:
         yield from of_letter(chassis_id, message_id)

@@ -17,15 +17,15 @@ from ..sinks.clickhouse import connect, reported
 from .loss import Held
 from .numbers import Epoch, by_epoch, of_drop, of_letter
 
-# message_id is chassis_id:epoch:seq; of any other id epoch is NULL, and it counts as a message without a number.
+# The numbers of ids that number_of of clickhouse_rows takes for ours; of any other id epoch is NULL and seq 0, and it
+# counts as a message without a number.
 NUMBERED = """
 SELECT
     tenant, chassis_id, msg_type, ts,
     if(startsWith(message_id, concat(chassis_id, ':')), substring(message_id, length(chassis_id) + 2), '') AS tail,
-    substringIndex(tail, ':', -1) AS number,
-    substring(tail, 1, greatest(length(tail) - length(number), 1) - 1) AS head,
-    toUInt64OrZero(number) AS seq,
-    if(length(head) < 18 AND length(number) BETWEEN 1 AND 15, toUInt64OrNull(head), NULL) AS epoch
+    if(match(tail, '^[1-9][0-9]{{0,16}}:[1-9][0-9]{{0,14}}$'), tail, '') AS numbers,
+    toUInt64OrNull(substringIndex(numbers, ':', 1)) AS epoch,
+    toUInt64OrZero(substringIndex(numbers, ':', -1)) AS seq
 FROM raw_data_cache_store {final}
 """
 _AMONG = "(tenant, chassis_id, epoch) IN {epochs:Array(Tuple(String, String, UInt64))}"

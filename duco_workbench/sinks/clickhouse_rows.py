@@ -71,22 +71,24 @@ def _letter_id(record: Record) -> str:
     """
     if record.replay is not None:
         return record.replay.letter
-    return record.message_id if _number(record) else hashlib.sha256(record.body).hexdigest()[:32]
+    is_ours = number_of(record.chassis_id, record.message_id)
+    return record.message_id if is_ours else hashlib.sha256(record.body).hexdigest()[:32]
 
 
-def _number(record: Record) -> MessageId | None:
-    """None where the message id is not one that the machine itself has minted."""
+def number_of(chassis_id: str, message_id: str) -> MessageId | None:
+    """None where the id is not one that the machine itself has minted, to the letter, or is higher than any reaches."""
     try:
-        minted = MessageId.parse(record.message_id)
+        minted = MessageId.parse(message_id)
     except ValueError:
         return None
-    return minted if minted.chassis_id == record.chassis_id and str(minted) == record.message_id else None
+    is_own = minted.chassis_id == chassis_id and str(minted) == message_id
+    return minted if is_own and 0 < minted.epoch < MAX_EPOCH and 0 < minted.seq < MAX_SEQ else None
 
 
 def message_rows(parsed: Sequence[Parsed]) -> pa.Table:
-    """For ``parsed_messages``: those that are numbered, and lower than what any machine reaches."""
-    found = [(p.record.tenant, number) for p in parsed if (number := _number(p.record))]
-    numbers = [(tenant, n) for tenant, n in found if 0 < n.epoch < MAX_EPOCH and 0 < n.seq < MAX_SEQ]
+    """For ``parsed_messages``: those that are numbered."""
+    origins = (p.record for p in parsed)
+    numbers = [(r.tenant, number) for r in origins if (number := number_of(r.chassis_id, r.message_id))]
     return pa.table(
         {
             "tenant": _dictionary([tenant for tenant, _ in numbers]),

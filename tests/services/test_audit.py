@@ -19,10 +19,12 @@ from duco_workbench import cli
 from duco_workbench.columns import Event, Parsed, Samples
 from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.health.audit import Asked, Audit, audit
+from duco_workbench.health.audit_store import ARCHIVED, AuditStore
 from duco_workbench.local.store.process import StoreProcess
 from duco_workbench.model import DeadLetter
 from duco_workbench.parsing.logic import Knowledge, ManifestLogic
-from duco_workbench.sinks.clickhouse import SampleTable
+from duco_workbench.sinks.clickhouse import SampleTable, connect
+from duco_workbench.sinks.clickhouse_rows import message_rows
 
 NETWORK = 17
 TEN = range(1, 11)
@@ -83,14 +85,18 @@ def build(flow: Flow, cases: dict[str, Case]) -> None:
             event = Event(flow.now, "drop", "error", json.dumps({"reason": "queue_full", **case.drop}))
             parsed.append(Parsed(told, False, 0, Samples.empty(), events=(event,)))
 
+    flow.store(*messages)
+    write_parsed(flow, parsed)
+    flow.refuse(*letters)
+
+
+def write_parsed(flow: Flow, parsed: list[Parsed]) -> None:
     async def write() -> None:
         sink = SampleTable(flow.settings.store_url)
         await sink.write(parsed)
         await sink.close()
 
-    flow.store(*messages)
     flow.hub.call(write)
-    flow.refuse(*letters)
 
 
 def said(found: Audit) -> dict[str, dict[str, str]]:
@@ -157,6 +163,48 @@ def test_what_a_query_shows_twice_is_counted(flow: Flow) -> None:
     for _ in range(3):
         flow.sql("INSERT INTO ce_technology (chassis_id, signal) VALUES ('m2', 'A.B'), ('m2', 'A.C')")
     assert audit(flow.settings, Asked("m2", settled=True)).values_doubled == 4
+
+
+ODD_IDS = [
+    *("", ":", "3:17", f"m1:{EPOCH}", f"m1:{EPOCH}:", f"m1::{EPOCH}:2", f"m2:{EPOCH}:2", f"m:1:{EPOCH}:2"),
+    *(f"m1:0{EPOCH}:2", f"m1:+{EPOCH}:2", f"m1: {EPOCH}:2", f"m1:-{EPOCH}:2", f"m1:{EPOCH}.0:2", "m1:0:2", "m1:00:2"),
+    *(f"m1:{EPOCH}:02", f"m1:{EPOCH}:+2", f"m1:{EPOCH}: 2", f"m1:{EPOCH}:-2", f"m1:{EPOCH}:0", f"m1:{EPOCH}:2\n"),
+    *(f"m1:{EPOCH}:2_0", f"m1:{EPOCH}:\u0662", f"m1:{EPOCH}:x", f"m1:{EPOCH}:1{'0' * 15}", f"m1:1{'0' * 17}:2"),
+    *(f"m1:{2**64 + EPOCH}:2", f"M1:{EPOCH}:2", f"xm1:{EPOCH}:2", f" m1:{EPOCH}:2", f"m1:{EPOCH}:2 "),
+]
+NUMBERED_IDS = [f"m1:{EPOCH}:1", "m1:1:1", f"m1:{'9' * 17}:1", f"m1:3:{'9' * 15}"]
+
+
+def test_an_odd_id_has_no_number_wherever_it_is(flow: Flow) -> None:
+    """The archive, the rows of what was parsed and the letters take the same ids for numbers, and no others."""
+    messages = [flow.message("m1", at, message_id=name) for at, name in enumerate([*ODD_IDS, *NUMBERED_IDS])]
+    rows = message_rows([Parsed(message, False, 0, Samples.empty()) for message in messages])
+    assert [f"m1:{row['epoch']}:{row['seq']}" for row in rows.to_pylist()] == NUMBERED_IDS
+    flow.store(*messages)
+    flow.refuse(*(DeadLetter(message, "no_manifest") for message in messages))
+    with connect(flow.settings.store_url) as client:
+        store = AuditStore(client)
+        archived, (letters, nameless) = store.count(ARCHIVED).wholes, store.letters()
+    assert {f"m1:{where.epoch}:{whole[1]}" for where, whole in archived.items()} == set(NUMBERED_IDS)
+    assert {where: [run.first for run in runs] for where, runs in letters.items()} == {
+        where: [whole[1]] for where, whole in archived.items()
+    }
+    assert nameless == len(ODD_IDS)
+
+
+def test_a_message_with_an_odd_id_does_not_violate_the_audit(flow: Flow) -> None:
+    build(flow, {"m1": Case()})
+    odd = flow.message("m1", 11, message_id=f"m1:0{EPOCH}:11")
+    flow.store(odd)
+    write_parsed(flow, [Parsed(odd, False, 0, Samples.empty())])
+    flow.agent("m1", queue={"seq": 10})
+    assert audit(flow.settings, Asked(settled=True)).holds
+
+
+def test_a_drop_of_numbers_that_no_machine_reaches_is_none(flow: Flow) -> None:
+    drops = [(-1, [1, 2]), (2**70, [1, 2]), (EPOCH, [1, 2**70])]
+    build(flow, {f"m{at}": Case(drop={"epoch": epoch, "runs": [run]}) for at, (epoch, run) in enumerate(drops)})
+    assert audit(flow.settings, Asked(settled=True)).holds
 
 
 async def test_what_the_flows_themselves_leave_is_accounted_for(flow: Flow) -> None:
