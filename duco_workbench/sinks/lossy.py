@@ -2,13 +2,15 @@
 
 ``write`` puts the batch in a bounded queue and returns; one task empties the queue into one pipeline at a time. When
 the queue is full the oldest go first (the newest value is the one people look at). A server that is away is logged
-once per outage, what could not be written is counted in ``dropped``, and no error reaches the flow.
+once per outage, what could not be written is counted in ``dropped``, and no error reaches the flow. A command that the
+server refuses for what is in it is no outage, but a fault of ours: it is logged as such.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -19,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import DataError, RedisError, ResponseError
 
 from ..columns import Parsed
 from ..errors import ConfigError
@@ -29,6 +31,10 @@ log = logging.getLogger(__name__)
 
 WAITING = 1000  # messages that wait at most: one second of a fleet of a thousand
 TIMEOUT_S, PAUSE_S, LAST_WORD_S = 2.0, 0.5, 3.0
+
+
+# Refusals of all writes, for which redis has no classes as it has for a server that is loading, full or read-only.
+_REFUSES_ALL = re.compile(r"error: \(['\"](MISCONF|NOREPLICAS|BUSY) ")
 
 
 class Newest(Generic[T]):
@@ -134,13 +140,15 @@ class LossySink:
             async with self._redis.pipeline(transaction=False) as pipe:
                 await self.put(pipe, batch)
                 await pipe.execute()
-        except (RedisError, OSError) as error:
-            self._lost(batch, error)
-            return False
-        except Exception:  # a message nobody expected must not end the live view of all the others
+        except Exception as error:
+            if _is_away(error):
+                self._lost(batch, error)
+                return False
+            # A message nobody expected must not end the live view of all the others.
             self._unwritten += len(batch)
             log.exception("%s: %d messages could not be written", type(self).__name__, len(batch))
-            return True
+            if not isinstance(error, ResponseError):
+                return True  # the server was not asked
         if self._away:
             log.warning("%s: the live server is back; %d messages were dropped", type(self).__name__, self.dropped)
         self._away = False
@@ -151,3 +159,10 @@ class LossySink:
         if not self._away:
             log.warning("%s: the live server does not answer, dropping: %s", type(self).__name__, error)
         self._away = True
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is about the server, and not about the commands of one batch."""
+    if type(error) is ResponseError:
+        return bool(_REFUSES_ALL.search(str(error)))
+    return isinstance(error, RedisError | OSError) and not isinstance(error, DataError)

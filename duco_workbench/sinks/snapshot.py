@@ -98,7 +98,7 @@ def _epoch_and_seq(message_id: str) -> tuple[int, int]:
         _, epoch, seq = MessageId.parse(message_id)
     except ValueError:
         return 0, 0
-    return epoch, seq
+    return (epoch, seq) if min(epoch, seq) >= 0 else (0, 0)  # the script knows digits only
 
 
 def _order(latest: Latest) -> tuple[int, int, int]:

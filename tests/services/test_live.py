@@ -206,6 +206,45 @@ async def test_a_snapshot_is_set_only_if_newer(
     assert (latest.value, latest.status, latest.logic_version) == (value, "ok", 3)
 
 
+@pytest.mark.parametrize("message_id", ["m1:-1:5", "m1:5:-1", "m1:-0:-5", "3:17"])
+async def test_an_id_of_another_form_is_the_oldest_of_its_moment(
+    fresh_valkey: str, reader: live.LiveReader, message_id: str
+) -> None:
+    """And breaks nothing: what comes with it, and after it, is set."""
+    odd = reading(1, 2000, 2.0)
+    odd = replace(odd, record=replace(odd.record, message_id=message_id))
+    sink = SnapshotSink(fresh_valkey)
+    for item, value in ((reading(3, 1000, 1.0), 1.0), (odd, 2.0), (reading(4, 2000, 3.0), 3.0), (odd, 3.0)):
+        await write(sink, item)
+        assert reader.snapshot("demo", "m1")["A.B@can0"].value == value
+    assert (sink.dropped, sink.trouble) == (0, None)
+
+
+async def test_a_command_that_is_refused_for_itself_is_no_outage(
+    fresh_valkey: str, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.set(snapshot_key("demo", "m1"), "somebody else's")
+    sink, other = SnapshotSink(fresh_valkey), live_feed.message(1, now(), chassis_id="m2")
+    await sink.open()
+    await sink.write([live_feed.message(1, now()), other])
+    await sink.close()
+    assert (sink.dropped, sink.trouble) == (2, None)
+    assert "WRONGTYPE" in caplog.text
+    assert client.exists(snapshot_key("demo", "m2"))  # the others' commands are done all the same
+
+
+@pytest.mark.parametrize("state", ["maxmemory", "min-replicas-to-write"])
+async def test_a_server_that_refuses_every_write_is_away_until_it_takes_them(tmp_path: Path, state: str) -> None:
+    with testing.valkey(tmp_path) as url, redis.Redis.from_url(url) as client:
+        sink = SnapshotSink(url)
+        client.config_set(state, 1)
+        await write(sink, live_feed.message(1, now()))
+        assert "the live server is away: 1 messages" in (sink.trouble or "")
+        client.config_set(state, 0)
+        await write(sink, live_feed.message(2, now()))
+        assert (sink.dropped, sink.trouble) == (1, None)
+
+
 async def test_a_snapshot_says_what_is_not_available(fresh_valkey: str, client: redis.Redis) -> None:
     await write(SnapshotSink(fresh_valkey), live_feed.message(1, now()))
     value = json.loads(client.hget(snapshot_key("demo", "m1"), "Engine.FuelTemp@can0:00") or b"")
