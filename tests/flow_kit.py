@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import redis
 from hub_kit import HubThread, free_address, running_hub
 from records import encoded, record
@@ -17,6 +18,7 @@ from duco_workbench import hops, wire
 from duco_workbench.hops import HopNotes
 from duco_workbench.local.store.process import StoreProcess
 from duco_workbench.model import SECOND, DeadLetter, Record
+from duco_workbench.pulse import pulse_key
 from duco_workbench.schema import migrate
 from duco_workbench.settings import Settings
 from duco_workbench.sinks.clickhouse import DeadLetterTable, RawArchive, connect
@@ -62,6 +64,16 @@ class Flow:
             kind = {"msgType": message.msg_type, "tenant": "demo"}
             self.hub.call(self.hub.hub.journal.append, machine, "1", system, kind, message.body)
         self.hub.call(self._carry, messages, list(to))
+        if "raw" in to:
+            self.ingested()
+
+    def ingested(self) -> None:
+        """An ingestor says that it has committed all that the hub has."""
+        journal = self.hub.hub.journal
+        committed = {str(p): (journal.bounds(p)[1], 0) for p in range(journal.partitions)}
+        beat = b"%d %s" % (self.now // 1000, msgspec.json.encode({"committed": committed, "behind": 0}))
+        with redis.Redis.from_url(self.settings.log_url) as client:
+            client.hset(pulse_key("ingestor"), "test", beat)
 
     async def _carry(self, messages: list[Record], to: list[str]) -> None:
         for hop in [hop for hop in to if hop in hops.HOPS]:

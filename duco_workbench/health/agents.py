@@ -63,6 +63,17 @@ class Agent:
         first = queue.first if queue.first is not None else queue.seq + 1 if queue.depth == 0 else None
         return Report(queue.epoch, queue.seq, first)
 
+    def report_of(self, epoch: int, last: int) -> Report | None:
+        """What the report tells of an epoch whose highest known number is ``last``; None for nothing.
+
+        A queue that was salvaged goes on in a new epoch, and what still waits in it keeps its old number.
+        """
+        said = self.report
+        if said is None or said.epoch == epoch:
+            return said
+        waits = self.reported.queue is not None and self.reported.queue.depth > 0
+        return Report(epoch, last, None if waits else last + 1) if epoch < said.epoch else None
+
     def facts(self) -> dict[str, Any]:
         """As status shows it."""
         said, queue = self.reported, self.reported.queue or _Queue()

@@ -33,7 +33,7 @@ from .agents import Agent
 from .audit_store import ARCHIVED, PARSED, AuditStore, Whole, sets_of
 from .loss import Report
 from .numbers import Epoch
-from .report import READERS, Addresses, Seen, is_drained, look_ahead
+from .report import READERS, Addresses, Seen, has_passed, look_ahead
 from .sets import Account, Moment, Sets, account
 
 LOOKS, PAUSE_S = 3, 1.0  # what is wrong while messages flow may be one that was just being judged
@@ -106,6 +106,7 @@ class _Audit:
         self._agents = {(agent.tenant, agent.chassis_id): agent for agent in ours}
         self._now = time.time_ns() // 1000
         self._newest: dict[tuple[str, str], int] = {}
+        self._passed: dict[tuple[str, str], bool] = {}  # by machine
         self._emptied = False
 
     def run(self, log: LogAddress) -> Audit:
@@ -114,6 +115,7 @@ class _Audit:
         parsed = self._store.count(PARSED).wholes
         (letters, unnumbered), drops = self._store.letters(), self._store.drops()
         doubled = self._store.doubled(archived.doubtful)
+        self._passed = {where: self._has_passed(agent, parsed) for where, agent in self._agents.items()}
         known = sorted({*archived.wholes, *parsed, *letters, *drops, *self._reported()})
         self._newest = {where[:2]: where.epoch for where in known}  # the last of each, for they rise
         accounts: dict[Epoch, Account] = {}
@@ -135,17 +137,21 @@ class _Audit:
             accounts[where] = self._account(where, Sets(runs, runs))
 
     def _account(self, where: Epoch, sets: Sets) -> Account:
-        agent = self._agents.get(where[:2])
-        drained = is_drained(self._seen, agent, self._now)
-        moment = Moment(self._report(where, sets, agent), drained, self._emptied, self._asked.settled)
+        passed = self._passed.get(where[:2], False)
+        moment = Moment(self._report(where, sets), passed, self._emptied, self._asked.settled)
         return account(sets, moment, sets.first or 1 if self._asked.from_first else 1)
 
-    def _report(self, where: Epoch, sets: Sets, agent: Agent | None) -> Report | None:
+    def _has_passed(self, agent: Agent, parsed: dict[Epoch, Whole]) -> bool:
+        said = agent.report
+        whole = parsed.get(Epoch(agent.tenant, agent.chassis_id, said.epoch)) if said else None
+        return has_passed(self._seen, agent, whole[2] if whole else 0, self._now)
+
+    def _report(self, where: Epoch, sets: Sets) -> Report | None:
         """Without the agents' word nobody can say what of the newest epoch is still to come."""
         if self._seen.agents is None:
             return Report(where.epoch, sets.last, None) if where.epoch == self._newest[where[:2]] else None
-        said = agent.report if agent else None
-        return said if said and said.epoch == where.epoch else None
+        agent = self._agents.get(where[:2])
+        return agent.report_of(where.epoch, sets.last) if agent else None
 
     def _reported(self) -> list[Epoch]:
         reports = [(agent, agent.report) for agent in self._agents.values()]

@@ -6,7 +6,8 @@ agent reports, e.g. an import's: the highest stored). A missing number is
 
 - **explained** when a dead letter has it, or the agent has told that it dropped it,
 - **in flight** while it may still come: it waits in the agent's queue, or nothing shows yet that the store has passed
-  what the hub had taken when the agent reported (:func:`judged_up_to`),
+  what the hub had taken when the agent reported (:func:`judged_up_to`); or of an epoch that the agent has left, while
+  anything waits in its queue,
 - **lost** otherwise.
 
 Not seen by this: what was lost before the first stored message of an epoch, since what a store keeps has a beginning.
@@ -37,8 +38,8 @@ class Report(NamedTuple):
 
     Attributes:
         minted: the highest number it had given.
-        waits_from: the lowest number not yet acknowledged by the hub; ``minted + 1`` when nothing waits, None when the
-            report does not tell.
+        waits_from: the lowest number not yet acknowledged by the hub, nor told as dropped; ``minted + 1`` when there is
+            none, None when the report does not tell.
     """
 
     epoch: int
@@ -55,21 +56,22 @@ class Verdict(NamedTuple):
     runs: tuple[Run, ...] = ()
 
 
-def judged_up_to(held: Held, report: Report | None, drained: bool) -> int:
+def judged_up_to(last: int, report: Report | None, passed: bool) -> int:
     """The highest number of which it can be said whether it was lost.
 
-    All messages of a machine pass hub, log and processor in the order the hub took them. What the agent minted after
-    its report was sent after everything it then had acknowledged: once the store has a number above ``minted``, it
-    has passed all of that. So it has when nothing is on the way any more (``drained``).
+    Args:
+        last: the highest number known.
+        passed: the store has all that the hub had confirmed when the agent reported. All messages of a machine pass hub
+            and logs in the order the hub took them, and what the agent minted after its report it sent after all that
+            was then confirmed: so it is once the values of a number above ``minted`` are stored, or nothing is on the
+            way any more. The values and not only the archived message, since a drop is told in a message, too.
     """
     if report is None:
-        return held.last
-    if report.waits_from is None or not (drained or held.last > report.minted):
-        return 0
-    return report.waits_from - 1
+        return last
+    return report.waits_from - 1 if passed and report.waits_from is not None else 0
 
 
-def judge(held: Held, gaps: Runs, report: Report | None, drained: bool, explained: Runs) -> Verdict:
+def judge(held: Held, gaps: Runs, report: Report | None, passed: bool, explained: Runs) -> Verdict:
     """Sort what is missing into explained, in flight and lost.
 
     Args:
@@ -80,6 +82,6 @@ def judge(held: Held, gaps: Runs, report: Report | None, drained: bool, explaine
     tail = [Run(held.last + 1, report.minted)] if report and report.minted > held.last else []
     missing = [*gaps, *tail]
     unexplained = without(missing, explained)
-    lost = up_to(unexplained, judged_up_to(held, report, drained))
+    lost = up_to(unexplained, judged_up_to(held.last, report, passed))
     counts = size(missing), size(unexplained), size(lost)
     return Verdict(counts[2], counts[1] - counts[2], counts[0] - counts[1], tuple(lost))

@@ -6,7 +6,7 @@ A mark is the newest message of a machine's msgType there, with its time and a c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..hops import Mark, Which
@@ -18,24 +18,32 @@ ORDER = ("sent", "hub", "raw", "parsed", "distributed", "stored")
 Marks = Mapping[Which, Mark]
 
 
-def of_hub(hub: HubService, tenants: Mapping[str, str], tenant: str) -> dict[Which, Mark] | None:
-    """What the embedded hub has taken since it was made; None from Azure's, which keeps no such count.
+class HubCount(NamedTuple):
+    """What a hub has taken since it was made; ``ends``: the last sequence number of each partition, -1 for none."""
+
+    marks: dict[Which, Mark]
+    ends: dict[str, int]
+
+
+def of_hub(hub: HubService, tenants: Mapping[str, str], tenant: str) -> HubCount | None:
+    """The embedded hub's; None from Azure's, which keeps no such count.
 
     Args:
         tenants: of the devices that have one in their twin; the others are of ``tenant``.
     Raises: ServiceError, HubRefused.
     """
     try:
-        devices = hub.call("GET", "/duco/status")["devices"]
+        told = hub.call("GET", "/duco/status")
     except HubRefused:
         raise
     except ConfigError:
         return None
-    return {
+    found = {
         Which(tenants.get(name, tenant), name, msg_type): Mark(m["epoch"], m["seq"], m["enqueued"], m["taken"])
-        for name, device in devices.items()
+        for name, device in told["devices"].items()
         for msg_type, m in device["messages"].items()
     }
+    return HubCount(found, {str(partition["partition"]): partition["last"] for partition in told["partitions"]})
 
 
 def of_machines(marks: Marks) -> dict[tuple[str, str], Mark]:
@@ -47,10 +55,8 @@ def of_machines(marks: Marks) -> dict[tuple[str, str], Mark]:
     return found
 
 
-def highest(marks: Marks, tenant: str, chassis_id: str) -> tuple[int, int]:
-    """(epoch, seq) of the machine's highest message; (-1, -1) when there is none."""
-    ours = (mark for which, mark in marks.items() if which[:2] == (tenant, chassis_id))
-    return max(((mark.epoch, mark.seq) for mark in ours), default=(-1, -1))
+def of_machine(marks: Marks, tenant: str, chassis_id: str) -> list[Mark]:
+    return [mark for which, mark in marks.items() if which[:2] == (tenant, chassis_id)]
 
 
 def as_json(name: str, marks: Marks, now: int) -> Iterable[dict[str, Any]]:

@@ -26,6 +26,7 @@ from . import loss, marks, stored
 from .agents import Agent, agent_of, sent
 from .numbers import Epoch
 from .stored import Refused, Stored
+from .unread import has_read, unread
 
 T = TypeVar("T")
 Machine = tuple[str, str]  # tenant, chassis_id
@@ -59,13 +60,15 @@ class Addresses(Protocol):
 
 @dataclass(slots=True)
 class Seen:
-    """What was read; None where it could not be."""
+    """What was read; None where it could not be. ``hub_ends``: the last sequence number of each partition."""
 
     agents: list[Agent] | None = None
     hub: dict[Which, Mark] | None = None
+    hub_ends: dict[str, int] = field(default_factory=dict)
     hops: dict[str, dict[Which, Mark]] | None = None
     lag: dict[str, int] | None = None
     pulses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ingestors: list[dict[str, Any]] = field(default_factory=list)
     stored: Stored | None = None
     troubles: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -114,15 +117,18 @@ def _look_at_hub(seen: Seen, addresses: Addresses) -> None:
     with HubService(addresses.hub, addresses.hub_ca) as hub:
         seen.agents = [agent_of(twin, addresses.tenant) for twin in hub.twins()]
         tenants = {agent.chassis_id: agent.tenant for agent in seen.agents}
-        seen.hub = marks.of_hub(hub, tenants, addresses.tenant)
-        if seen.hub is None:
+        counted = marks.of_hub(hub, tenants, addresses.tenant)
+        if counted is None:
             seen.notes["hub"] = NO_COUNT
+        else:
+            seen.hub, seen.hub_ends = counted
 
 
 async def _look_at_log(seen: Seen, addresses: Addresses) -> None:
     found = await hops.read(addresses.state)
     beats = {name: await pulse.read(name, addresses.state) for name in PIPELINES}
     seen.hops, seen.pulses = found, {name: beat for name, beat in beats.items() if beat}
+    seen.ingestors = await pulse.read_all("ingestor", addresses.state)
     async with log_gauge(addresses.log) as gauge:
         seen.lag = {group: await gauge.lag(topic, group) for topic, group in READERS}
 
@@ -192,9 +198,9 @@ def _judged(seen: Seen, key: Machine, agent: Agent | None, now: int) -> dict[str
     """Loss of one machine over all its epochs. Letters without a readable id explain as many gaps as they are."""
     if seen.stored is None:
         return {}
-    drained = is_drained(seen, agent, now)
+    passed = agent is not None and has_passed(seen, agent, _highest(seen, agent), now)
     epochs = [where for where in seen.stored.held if where[:2] == key]
-    verdicts = [_verdict(seen, where, agent, drained) for where in epochs]
+    verdicts = [_verdict(seen, where, agent, passed) for where in epochs]
     dead = seen.stored.dead.get(key)
     lost, nameless = sum(v.lost for v in verdicts), dead.nameless if dead else 0
     unseen = _unseen(seen.stored, agent)
@@ -205,7 +211,7 @@ def _judged(seen: Seen, key: Machine, agent: Agent | None, now: int) -> dict[str
         "explained": sum(v.explained for v in verdicts) + min(lost, nameless),
         "missing": runs[:MOST_RUNS],
         "dead_letters": dead.letters if dead else 0,
-        "note": UNSEEN.format(unseen) if unseen and drained else None,
+        "note": UNSEEN.format(unseen) if unseen and passed else None,
     }
 
 
@@ -216,29 +222,45 @@ def _unseen(found: Stored, agent: Agent | None) -> int:
     return said.minted if said and where not in found.held else 0
 
 
-def _verdict(seen: Seen, where: Epoch, agent: Agent | None, drained: bool) -> loss.Verdict:
+def _verdict(seen: Seen, where: Epoch, agent: Agent | None, passed: bool) -> loss.Verdict:
     assert seen.stored is not None
-    held, said = seen.stored.held[where], agent.report if agent else None
-    if said is not None and said.epoch != where.epoch:
-        said = None  # the queue that minted this epoch is gone, or it never was an agent's
+    held = seen.stored.held[where]
+    said = agent.report_of(where.epoch, held.last) if agent else None
     if seen.agents is None and where.epoch == _newest_epoch(seen.stored, where):
         said = loss.Report(where.epoch, held.last, None)
     gaps, explained = seen.stored.gaps.get(where, []), seen.stored.explained.get(where, ())
-    return loss.judge(held, gaps, said, drained, explained)
+    return loss.judge(held, gaps, said, passed, explained)
 
 
 def _newest_epoch(found: Stored, where: Epoch) -> int:
     return marks.of_machines(found.marks)[where.tenant, where.chassis_id].epoch
 
 
-def is_drained(seen: Seen, agent: Agent | None, now: int) -> bool:
-    """Whether all that the hub has of a machine is through the processor: nothing is on the way to the store."""
-    if agent is None or seen.lag is None or seen.hops is None or seen.lag["processor"]:
+def _highest(seen: Seen, agent: Agent) -> int:
+    """Of the epoch the agent reports, the highest number whose values are stored."""
+    said, found = agent.report, (seen.hops or {}).get("distributed", {})
+    ours = marks.of_machine(found, agent.tenant, agent.chassis_id)
+    return max((mark.seq for mark in ours if said and mark.epoch == said.epoch), default=0)
+
+
+def has_passed(seen: Seen, agent: Agent, last: int, now: int) -> bool:
+    """Whether the store has all that the hub had confirmed when the agent reported: see :func:`.loss.judged_up_to`.
+    ``last``: the highest number of the epoch it reports whose values are stored.
+    """
+    said = agent.report
+    return said is not None and (last > said.minted or _is_drained(seen, agent, now))
+
+
+def _is_drained(seen: Seen, agent: Agent, now: int) -> bool:
+    """Whether all that the hub has of a machine is stored, its values, too: nothing is on the way. The highest number
+    proves nothing, for realtime messages overtake what waits.
+    """
+    if seen.lag is None or any(seen.lag[group] for _, group in READERS):
         return False
     if seen.hub is None:  # Azure's
-        return bool(agent.at) and now - agent.at > QUIET and seen.pulses.get("ingestor", {}).get("behind") == 0
-    machine = agent.tenant, agent.chassis_id
-    return marks.highest(seen.hops["raw"], *machine) >= marks.highest(seen.hub, *machine)
+        return bool(agent.at) and now - agent.at > QUIET and unread(seen.ingestors) == 0
+    taken = marks.of_machine(seen.hub, agent.tenant, agent.chassis_id)
+    return has_read(seen.ingestors, seen.hub_ends, max((mark.ts for mark in taken), default=0))
 
 
 # --- sums

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..sequences import Run, Runs, both, size, union, up_to, without
-from .loss import Held, Report, judged_up_to
+from .loss import Report, judged_up_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class Moment:
 
     Attributes:
         report: the agent's, None when no agent reports this epoch.
-        drained: the processor has passed all that the hub has of the machine.
+        passed: the store has all that the hub had confirmed when the agent reported.
         emptied: since the archive was read, nothing was on the log any more.
         settled: nothing is under way, whatever the others say.
     """
 
     report: Report | None = None
-    drained: bool = False
+    passed: bool = False
     emptied: bool = False
     settled: bool = False
 
@@ -81,7 +81,7 @@ def account(sets: Sets, moment: Moment, first: int = 1) -> Account:
     waiting, absent = both(left, sets.archived), without(left, sets.archived)
     is_judged = moment.settled or moment.emptied
     wrong = {
-        "missing": absent if moment.settled else up_to(absent, _judged_up_to(sets, moment)),
+        "missing": absent if moment.settled else up_to(absent, judged_up_to(sets.last, moment.report, moment.passed)),
         "unparsed": waiting if is_judged else [],
         "stored and dead": both(sets.parsed, sets.dead),
         "stored and dropped": both(union(sets.archived, sets.parsed), sets.dropped),
@@ -90,11 +90,3 @@ def account(sets: Sets, moment: Moment, first: int = 1) -> Account:
     in_flight = size(left) - size(wrong["missing"]) - size(wrong["unparsed"])
     counts = size(stored), size(sets.dead), size(sets.dropped), in_flight
     return Account(first, high_water, *counts, {name: runs for name, runs in wrong.items() if runs})
-
-
-def _judged_up_to(sets: Sets, moment: Moment) -> int:
-    if moment.report is None:
-        return sets.last
-    archived = sets.archived
-    held = Held(archived[0].first, archived[-1].last, size(archived)) if archived else Held(0, 0, 0)
-    return judged_up_to(held, moment.report, moment.drained)

@@ -49,7 +49,7 @@ class Part:
     Attributes:
         expected: the next sequence number, or -1 when any will do.
         committed: the last sequence number that was committed, and when the hub took that message (microseconds).
-        last: the last one the hub has.
+        last: the last one the hub has; ``asked``: it has told so itself, be it that it has none.
     """
 
     context: PartitionContext
@@ -57,10 +57,16 @@ class Part:
     committed: int = -1
     committed_at: int = 0
     last: int = -1
+    asked: bool = False
 
     @property
     def behind(self) -> int:
         return max(0, self.last - self.committed)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether ``behind`` is so, and not 0 because nobody has looked yet."""
+        return self.asked or self.last >= 0
 
 
 class Batch(NamedTuple):
@@ -235,7 +241,7 @@ class Session:
 
     def _look_for_missing(self, partition: str, part: Part, last: int) -> None:
         """Raises: ServiceError when the hub has what it does not give us, for the second time."""
-        part.last = max(part.last, last)
+        part.last, part.asked = max(part.last, last), True
         if last < max(part.expected, self._begins.get(partition, 0)) or self._batches:
             self._missing.pop(partition, None)
         elif self._missing.get(partition) != part.expected:
@@ -246,6 +252,11 @@ class Session:
                 f"group {self._hub.group!r}: is there such a group (DUCO_HUB_GROUP), and no other program reading it? "
                 f"{self._errors.get(partition, '')}".rstrip()
             )
+
+    @property
+    def hub_partitions(self) -> int:
+        """How many the hub has, whoever reads them."""
+        return len(self._begins)
 
     def _fail(self, error: DucoError) -> None:
         self._failure = self._failure or error

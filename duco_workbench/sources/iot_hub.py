@@ -61,13 +61,16 @@ class IoTHubSource:
         self._read = _Rate()
 
     def facts(self) -> dict[str, Any]:
-        """For the pulse. ``behind``: messages of our partitions the hub has and we did not commit; ``behind_s``: age
-        of the oldest of them at most; ``trouble``: why nothing is read, or None."""
+        """For the pulse. ``behind``: messages of our partitions the hub has and we did not commit, None while nobody
+        knows; ``behind_s``: age of the oldest of them at most; ``committed``: by partition the last sequence number and
+        when the hub took it (microseconds UTC); ``trouble``: why nothing is read, or None."""
         parts = self._parts
         late = [now() - part.committed_at for part in parts.values() if part.behind and part.committed_at]
         return {
             "partitions": sorted(parts, key=lambda p: (len(p), p)),
-            "behind": sum(part.behind for part in parts.values()),
+            "hub_partitions": self._session.hub_partitions if self._session else 0,
+            "behind": sum(part.behind for part in parts.values()) if self._is_known else None,
+            "committed": {name: (part.committed, part.committed_at) for name, part in parts.items()},
             "behind_s": round(max(late, default=0) / SECOND, 1),
             "messages_s": self._read.per_second(),
             "trouble": self.trouble,
@@ -76,6 +79,10 @@ class IoTHubSource:
     @property
     def _parts(self) -> Mapping[str, Part]:
         return self._session.parts if self._session else {}
+
+    @property
+    def _is_known(self) -> bool:
+        return self._session is not None and not self.trouble and all(part.is_known for part in self._parts.values())
 
     async def lag(self) -> int:
         """Messages of our partitions the hub has and we did not commit."""

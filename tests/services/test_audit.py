@@ -139,6 +139,14 @@ def test_what_is_under_way_is_in_flight_unless_it_is_settled(flow: Flow) -> None
     assert said(settled) == {"m1": {"missing": "11–13", "unparsed": "10"}, "m2": {"missing": "1–2"}}
 
 
+def test_what_waits_under_an_old_epoch_is_in_flight_unless_it_is_settled(flow: Flow) -> None:
+    """The queue was salvaged, and goes on in a new epoch."""
+    build(flow, {"m1": Case(but(4), but(4))})
+    flow.agent("m1", queue={"epoch": EPOCH + 9, "seq": 0, "depth": 1, "first": 1})
+    assert audit(flow.settings, Asked()).holds
+    assert said(audit(flow.settings, Asked(settled=True))) == {"m1": {"missing": "4"}}
+
+
 def test_the_end_is_missing_once_all_that_the_hub_has_is_judged(flow: Flow) -> None:
     flow.carry("m1", range(1, 11), to=["raw", "parsed", "distributed"])
     build(flow, {"m1": Case(but(10), but(10))})

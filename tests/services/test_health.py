@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from flow_kit import EPOCH, Flow, fresh_flow
 
 from duco_workbench import health
@@ -97,6 +98,41 @@ def test_what_waits_in_the_agents_queue_is_not_lost(flow: Flow) -> None:
     assert counted(read(flow)) == (0, 70, 0)
     flow.agent("m1", queue={"seq": 100})
     assert counted(read(flow)) == (70, 0, 0)
+
+
+def test_a_backlog_at_the_hub_that_live_messages_overtook_is_not_lost(flow: Flow) -> None:
+    """410 is through; then the ingestor is gone, and the hub confirms 61 to 100, which are lower than what it had."""
+    flow.carry("m1", [*range(1, 61), *range(101, 411)])
+    flow.carry("m1", range(61, 101), to=[])
+    flow.agent("m1", queue={"seq": 410})
+    assert counted(read(flow)) == (0, 40, 0)
+    flow.ingested()  # as if it had put them on the log, where they are not
+    assert counted(read(flow)) == (40, 0, 0)
+
+
+def test_a_drop_that_is_told_and_waits_at_the_distributor_is_not_lost(flow: Flow) -> None:
+    """The archive has the event, as number 60, and even later ones; its content is not in the store yet."""
+    flow.carry("m1", [*range(1, 41), *range(51, 71)], to=["raw", "parsed", "stored"])
+    flow.agent("m1", queue={"seq": 65})
+    with redis.Redis.from_url(flow.settings.log_url) as client:
+        client.xadd("parsed:0", {"body": b""})
+    assert counted(read(flow)) == (0, 10, 0)
+    flow.carry("m1", range(51, 71), to=["distributed"], hub=False)
+    assert counted(read(flow)) == (10, 0, 0)
+
+
+def test_what_waits_under_an_old_epoch_is_in_flight(flow: Flow) -> None:
+    """The queue was salvaged: what is left of the old epoch has no report of its own."""
+    flow.carry("m1", [*range(1, 11), 15])
+    flow.carry("m1", range(1, 4), epoch=EPOCH + 9)
+    new = {"epoch": EPOCH + 9, "seq": 5}
+    flow.agent("m1", queue={**new, "depth": 4, "first": 4})
+    assert counted(read(flow)) == (0, 6, 0)
+    flow.carry("m1", range(11, 13), to=[])  # two have come as far as the hub
+    flow.agent("m1", queue=new)
+    assert counted(read(flow)) == (0, 6, 0)
+    flow.carry("m1", [4, 5, 6], epoch=EPOCH + 9)
+    assert counted(read(flow)) == (4, 0, 0)
 
 
 def test_a_later_message_in_the_store_proves_a_gap_while_others_are_still_coming(flow: Flow) -> None:

@@ -29,6 +29,7 @@ from duco_workbench.errors import ConfigError, ServiceError
 from duco_workbench.flows.ingestor import IngestorSinks, ingestor
 from duco_workbench.flows.realtime import realtime
 from duco_workbench.flows.validate import validator
+from duco_workbench.health.unread import unread
 from duco_workbench.local import supervision
 from duco_workbench.local.hub.identity import prepare
 from duco_workbench.model import Record
@@ -115,6 +116,11 @@ def sequences(records: Sequence[Record]) -> dict[str, list[int]]:
     return found
 
 
+def newest_of_each(records: Sequence[Record]) -> list[int]:
+    """By partition, when the hub took its last message."""
+    return [max(r.ts_enqueued for r in records if r.hub_partition == p) for p in range(4)]
+
+
 def all_once(last: int, machines: Sequence[str] = MACHINES) -> dict[str, list[int]]:
     return {machine: list(range(1, last + 1)) for machine in machines}
 
@@ -128,8 +134,32 @@ async def test_everything_comes_once_and_in_order_per_machine(hub: HubThread, fr
     assert {r.tenant for r in reading.records} == {"demo"}
     facts = reading.source.facts()
     assert (facts["partitions"], facts["behind"], facts["behind_s"]) == (["0", "1", "2", "3"], 0, 0.0)
+    assert facts["hub_partitions"] == 4
+    ends = [(hub.hub.journal.bounds(p)[1], newest) for p, newest in enumerate(newest_of_each(reading.records))]
+    assert [facts["committed"][str(p)] for p in range(4)] == ends
     assert facts["messages_s"] > 0
     await reading.source.close()
+
+
+async def test_how_far_it_is_behind_is_unknown_until_the_hub_has_told_it(
+    hub: HubThread, fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an empty partition the first word comes with a look at the hub."""
+    monkeypatch.setattr(hub_session, "WATCH_S", 2.0)
+    source = source_of(hub, fresh_valkey)
+    assert source.facts()["behind"] is None
+    await source.open()
+    async with asyncio.timeout(LONG_S):
+        while len(source.facts()["partitions"]) < 4:
+            assert unread([source.facts()]) is None
+            await asyncio.sleep(0.05)
+        parts = source._parts.values()
+        while (behind := source.facts()["behind"]) is None:
+            await asyncio.sleep(0.05)
+    assert (behind, [part.asked for part in parts]) == (0, [True] * 4)
+    source.trouble = "the hub is away"
+    assert source.facts()["behind"] is None
+    await source.close()
 
 
 async def test_what_nobody_takes_does_not_pile_up(

@@ -48,7 +48,8 @@ def seen(**changes: Any) -> Seen:
         "agents": [agent_of(twin(), "demo")],
         "hops": {"raw": {}, "parsed": {}, "distributed": {}},
         "lag": {"processor": 0, "distributor": 0},
-        "pulses": {"ingestor": {"behind": 0, "realtime_dropped": 4}},
+        "pulses": {"ingestor": {"realtime_dropped": 4}},
+        "ingestors": [{"behind": 0, "hub_partitions": 2, "partitions": ["0", "1"]}],
         "stored": found,
     }
     return Seen(**{**known, **changes})
@@ -68,9 +69,13 @@ def test_a_twins_report_is_dated_by_the_hub() -> None:
     [
         (0, {}, 0),  # the report is too fresh to say that all of it has passed
         (300 * SECOND, {}, 1),
-        (300 * SECOND, {"pulses": {"ingestor": {"behind": 3}}}, 0),
-        (300 * SECOND, {"pulses": {}}, 0),
+        (300 * SECOND, {"ingestors": [{"behind": 3}]}, 0),
+        (300 * SECOND, {"ingestors": [{"behind": None}]}, 0),
+        (300 * SECOND, {"ingestors": []}, 0),
+        (300 * SECOND, {"ingestors": [{"behind": 0, "hub_partitions": 2, "partitions": ["1"]}]}, 0),
+        (300 * SECOND, {"ingestors": [{"behind": 0, "hub_partitions": 2, "partitions": [p]} for p in "01"]}, 1),
         (300 * SECOND, {"lag": {"processor": 1, "distributor": 0}}, 0),
+        (300 * SECOND, {"lag": {"processor": 0, "distributor": 1}}, 0),  # a drop that is told may be there
     ],
 )
 def test_without_a_count_from_the_hub_a_quiet_machine_is_judged_when_all_is_read(

@@ -75,8 +75,8 @@ LAST_THREE = Sets([Run(1, 7)], [Run(1, 7)])
         (Sets(TEN, [Run(1, 8)]), Moment(), 2, {}),  # archived, and waits on the log
         (Sets(TEN, [Run(1, 8)]), Moment(emptied=True), 0, {"unparsed": [Run(9, 10)]}),
         (LAST_THREE, Moment(Report(7, 10, 11)), 3, {}),
-        (LAST_THREE, Moment(Report(7, 10, 11), drained=True), 0, {"missing": [Run(8, 10)]}),
-        (LAST_THREE, Moment(Report(7, 10, 9), drained=True), 2, {"missing": [Run(8, 8)]}),  # 9 and 10 wait in its queue
+        (LAST_THREE, Moment(Report(7, 10, 11), passed=True), 0, {"missing": [Run(8, 10)]}),
+        (LAST_THREE, Moment(Report(7, 10, 9), passed=True), 2, {"missing": [Run(8, 8)]}),  # 9 and 10 wait in its queue
         (Sets(TEN, TEN, [Run(4, 4)]), Moment(), 0, {"stored and dead": [Run(4, 4)]}),
         (Sets([Run(1, 5)], [Run(1, 5)], (), [Run(9, 10)]), Moment(), 0, {"missing": [Run(6, 8)]}),
     ],
