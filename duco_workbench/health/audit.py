@@ -5,7 +5,8 @@ Of each machine and epoch every number from 1 to the high-water mark must be in 
 - **stored**: in the raw archive *and* with all its values stored. The archive alone proves nothing, for it keeps
   messages before they are judged: ``parsed_messages`` has those whose values the distributor has stored.
 - **dead**: in an open dead letter, i.e. one whose message was not good later, replayed or delivered again.
-- **dropped**: in a ``drop`` event, by which an agent tells what it gave up after it had given it a number.
+- **dropped**: in a ``drop`` event, by which an agent tells what it gave up after it had given it a number; what was
+  ``corrupt`` may have reached the hub all the same, and is dropped only if it has not.
 
 The high-water mark is the highest number that the agent says it has given, or that is anywhere in the store. What can
 still come is **in flight** (:mod:`.loss` says when that is so; what is archived and not judged yet, while the log is
@@ -113,18 +114,18 @@ class _Audit:
         archived = self._store.count(ARCHIVED)
         self._emptied = asyncio.run(_is_empty(log))
         parsed = self._store.count(PARSED).wholes
-        (letters, unnumbered), drops = self._store.letters(), self._store.drops()
+        (letters, unnumbered), (drops, maybe) = self._store.letters(), self._store.drops()
         doubled = self._store.doubled(archived.doubtful)
         self._passed = {where: self._has_passed(agent, parsed) for where, agent in self._agents.items()}
-        known = sorted({*archived.wholes, *parsed, *letters, *drops, *self._reported()})
+        known = sorted({*archived.wholes, *parsed, *letters, *drops, *maybe, *self._reported()})
         self._newest = {where[:2]: where.epoch for where in known}  # the last of each, for they rise
         accounts: dict[Epoch, Account] = {}
         for where in known:
             whole = archived.wholes.get(where)
-            if whole and whole == parsed.get(where) and where not in letters and where not in drops:
+            if whole and whole == parsed.get(where) and not any(where in told for told in (letters, drops)):
                 self._add(accounts, where, whole)
         odd = {where: _size(where, archived.wholes, parsed) for where in known if where not in accounts}
-        for where, sets in sets_of(self._store, odd, letters, drops):
+        for where, sets in sets_of(self._store, odd, letters, drops, maybe):
             accounts[where] = self._account(where, sets)
         lines = [Line(where, accounts[where], doubled.get(where, 0)) for where in known]
         return Audit(lines, self._store.values_doubled(), unnumbered, self._notes())

@@ -36,7 +36,10 @@ FROM (
 )
 """
 _LETTERS = f"SELECT tenant, chassis_id, letter FROM dead_letters_view WHERE {_OURS}"
-_DROPS = f"SELECT tenant, chassis_id, data FROM events_view WHERE name = 'drop' AND {_OURS}"
+_DROPS = f"""
+SELECT tenant, chassis_id, data, JSONExtractString(data, 'reason') = 'corrupt'
+FROM events_view WHERE name = 'drop' AND {_OURS}
+"""
 _DOUBLED = f"""
 SELECT tenant, chassis_id, assumeNotNull(epoch) AS in_epoch, toInt64(count() - groupBitmap(seq))
 FROM ({NUMBERED.format(final="FINAL")})
@@ -76,8 +79,11 @@ class AuditStore:
         nameless = sum(not any(of_letter(chassis_id, letter)) for _, chassis_id, letter in rows)
         return by_epoch(rows, of_letter), nameless
 
-    def drops(self) -> dict[Epoch, list[Run]]:
-        return by_epoch(self._rows(_DROPS), of_drop)
+    def drops(self) -> tuple[dict[Epoch, list[Run]], dict[Epoch, list[Run]]]:
+        """What was dropped; and what may have reached the hub all the same (see wire.EventBody)."""
+        rows = self._rows(_DROPS)
+        sure, doubtful = ([row for *row, is_doubtful in rows if is_doubtful == kind] for kind in (False, True))
+        return by_epoch(sure, of_drop), by_epoch(doubtful, of_drop)
 
     def runs(self, numbers: str, epochs: Sequence[Epoch]) -> dict[Epoch, list[Run]]:
         machines = sorted({where[:2] for where in epochs})
@@ -103,12 +109,13 @@ def sets_of(
     sizes: Mapping[Epoch, int],
     letters: Mapping[Epoch, list[Run]],
     drops: Mapping[Epoch, list[Run]],
+    doubtful: Mapping[Epoch, list[Run]],
 ) -> Iterator[tuple[Epoch, Sets]]:
     """What there is of each epoch. ``sizes``: how many numbers each has in the store, at most."""
     for epochs in batches(sizes):
         archived, parsed = store.runs(ARCHIVED, epochs), store.runs(PARSED, epochs)
         for where in epochs:
-            yield where, Sets(*(found.get(where, []) for found in (archived, parsed, letters, drops)))
+            yield where, Sets(*(found.get(where, []) for found in (archived, parsed, letters, drops, doubtful)))
 
 
 def batches(sizes: Mapping[Epoch, int], most: int = MOST) -> Iterator[list[Epoch]]:

@@ -17,12 +17,14 @@ class Sets:
         parsed: with all their samples, texts, codes and events stored.
         dead: of open dead letters.
         dropped: of which the agent has told that it gave them up.
+        doubtful: likewise, but they may have reached the hub all the same.
     """
 
     archived: Runs = ()
     parsed: Runs = ()
     dead: Runs = ()
     dropped: Runs = ()
+    doubtful: Runs = ()
 
     @property
     def first(self) -> int:
@@ -35,7 +37,7 @@ class Sets:
 
     @property
     def _all(self) -> tuple[Runs, ...]:
-        return self.archived, self.parsed, self.dead, self.dropped
+        return self.archived, self.parsed, self.dead, self.dropped, self.doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +79,18 @@ def account(sets: Sets, moment: Moment, first: int = 1) -> Account:
     """
     high_water = max(sets.last, moment.report.minted if moment.report else 0)
     stored = both(sets.archived, sets.parsed)
-    left = without([Run(first, high_water)], union(stored, sets.dead, sets.dropped))
+    came = union(sets.archived, sets.parsed)
+    dropped = union(sets.dropped, without(sets.doubtful, union(came, sets.dead)))
+    left = without([Run(first, high_water)], union(stored, sets.dead, dropped))
     waiting, absent = both(left, sets.archived), without(left, sets.archived)
     is_judged = moment.settled or moment.emptied
     wrong = {
         "missing": absent if moment.settled else up_to(absent, judged_up_to(sets.last, moment.report, moment.passed)),
         "unparsed": waiting if is_judged else [],
         "stored and dead": both(sets.parsed, sets.dead),
-        "stored and dropped": both(union(sets.archived, sets.parsed), sets.dropped),
-        "dead and dropped": both(sets.dead, sets.dropped),
+        "stored and dropped": both(came, dropped),
+        "dead and dropped": both(sets.dead, dropped),
     }
     in_flight = size(left) - size(wrong["missing"]) - size(wrong["unparsed"])
-    counts = size(stored), size(sets.dead), size(sets.dropped), in_flight
+    counts = size(stored), size(sets.dead), size(dropped), in_flight
     return Account(first, high_water, *counts, {name: runs for name, runs in wrong.items() if runs})

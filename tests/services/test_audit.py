@@ -66,6 +66,14 @@ CASES = {
     "drop_at_the_end": Case(drop={"epoch": EPOCH, "runs": [[11, 12]]}),
     "letter_and_row": Case(dead=[3]),  # it was good when it was delivered again, which closes the letter
     "drop_and_row": Case(drop={"epoch": EPOCH, "runs": [[3, 4]]}, wrong={"stored and dropped": "3–4"}),
+    "corrupt": Case(but(4), but(4), drop={"reason": "corrupt", "epoch": EPOCH, "runs": [[4, 4]]}),
+    "corrupt_and_row": Case(drop={"reason": "corrupt", "epoch": EPOCH, "runs": [[3, 4]]}),
+    "corrupt_and_letter": Case(
+        but(4, 5), but(3, 4, 5), dead=[3], drop={"reason": "corrupt", "epoch": EPOCH, "runs": [[3, 5]]}
+    ),
+    "corrupt_and_unparsed": Case(
+        parsed=but(6), drop={"reason": "corrupt", "epoch": EPOCH, "runs": [[6, 6]]}, wrong={"unparsed": "6"}
+    ),
     "letter_and_drop": Case(
         but(3), but(3), dead=[3], drop={"epoch": EPOCH, "runs": [[3, 3]]}, wrong={"dead and dropped": "3"}
     ),

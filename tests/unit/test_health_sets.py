@@ -79,6 +79,8 @@ LAST_THREE = Sets([Run(1, 7)], [Run(1, 7)])
         (LAST_THREE, Moment(Report(7, 10, 9), passed=True), 2, {"missing": [Run(8, 8)]}),  # 9 and 10 wait in its queue
         (Sets(TEN, TEN, [Run(4, 4)]), Moment(), 0, {"stored and dead": [Run(4, 4)]}),
         (Sets([Run(1, 5)], [Run(1, 5)], (), [Run(9, 10)]), Moment(), 0, {"missing": [Run(6, 8)]}),
+        (Sets(TEN, TEN, (), (), [Run(4, 5)]), Moment(), 0, {}),  # told as corrupt, and it came all the same
+        (Sets([Run(1, 7)], [Run(1, 7)], (), (), [Run(7, 10)]), Moment(), 0, {}),
     ],
 )
 def test_a_number_is_under_way_or_wrong(found: Sets, moment: Moment, in_flight: int, wrong: dict[str, object]) -> None:
