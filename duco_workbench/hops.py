@@ -1,7 +1,8 @@
 """How far each machine's messages have come, hop by hop: noted beside the log, read by status. Lossy, never waited for.
 
 The hash ``hops:{hop}`` has a field ``["tenant","chassis_id","msg_type"]`` with ``epoch:seq:ts:count``: the newest
-message, and how many passed this hop, redelivered ones and ones that became dead letters included. The newest of an
+message, and how many passed this hop, redelivered ones and ones that became dead letters included. Whatever a machine
+calls its messages, it has as many fields as there are msg_types, and one for all others. The newest of an
 epoch has the highest seq, for a machine's clock may be set back; of two epochs it has the latest time, for a past that
 is written later has the higher epoch.
 """
@@ -19,7 +20,8 @@ import msgspec
 
 from . import redis_log
 from .errors import ServiceError
-from .model import MessageId, Record
+from .model import MSG_TYPES, MessageId, Record
+from .ops.figures import OTHER
 from .ports import Delivery, Source
 
 T = TypeVar("T")
@@ -28,7 +30,7 @@ log = logging.getLogger(__name__)
 HOPS = ("raw", "parsed", "distributed")  # on the raw log; done with by the processor; by the distributor
 EVERY_S = 1.0
 MOST = 20_000  # machines' msg_types that wait for the next note; more are not noted
-LAST_WORD_S = 1.0
+LAST_WORD_S = 2.0
 
 # Integers are compared as text (longer is greater), for Lua's numbers lose digits past 2^53.
 _NOTE = """
@@ -86,16 +88,19 @@ class HopNotes:
         self._redis: Any = redis_log.connect(state_url)
         self._hop = hop
         self._waiting: dict[Which, Mark] = {}
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         if self._task is None:
+            self._closing.clear()
             self._task = asyncio.create_task(self._run())
 
     def note(self, records: Iterable[Record]) -> None:
         for record in records:
             if record.replay is None:  # a replayed one has passed before
-                self._add(Which(record.tenant, record.chassis_id, record.msg_type), _mark(record))
+                kind = record.msg_type if record.msg_type in MSG_TYPES else OTHER
+                self._add(Which(record.tenant, record.chassis_id, kind), _mark(record))
 
     def _add(self, which: Which, mark: Mark) -> None:
         known = self._waiting.get(which)
@@ -105,16 +110,19 @@ class HopNotes:
             self._waiting[which] = mark
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        """What is noted gets a moment more, the write that is under way, too."""
+        task, self._task = self._task, None
+        if task is not None:
+            self._closing.set()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._write(), LAST_WORD_S)
+                await asyncio.wait_for(task, LAST_WORD_S)
         await self._redis.aclose()
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
+        is_last = False
+        while not is_last:
+            with contextlib.suppress(TimeoutError):
+                is_last = await asyncio.wait_for(self._closing.wait(), EVERY_S)
             await self._write()
 
     async def _write(self) -> None:
@@ -125,10 +133,12 @@ class HopNotes:
         try:
             with redis_log.service_errors(f"noting hop {self._hop}"):
                 await self._redis.eval(_NOTE, 1, hop_key(self._hop), *arguments)
-        except ServiceError as error:  # the flow says that the log is away
-            log.debug("%s", error)
+        except BaseException as error:
             for which, mark in marks.items():
                 self._add(which, mark)
+            if not isinstance(error, ServiceError):
+                raise
+            log.debug("%s", error)  # the flow says that the log is away
 
 
 def _mark(record: Record) -> Mark:

@@ -78,6 +78,51 @@ async def test_an_id_that_is_not_the_machines_own_only_counts(fresh_valkey: str,
     assert found == {EVENTS: Mark(1, 5, T, 2)}
 
 
+async def test_other_types_are_one_however_a_machine_calls_them(fresh_valkey: str) -> None:
+    odd = [record(seq, msg_type=f"mine-{seq}") for seq in range(1, 6)]
+    found = await noted(fresh_valkey, [record(6), *odd])
+    assert found == {EVENTS: Mark(1, 6, T, 1), ("demo", "m1", "other"): Mark(1, 5, T, 5)}
+
+
+async def test_a_write_that_is_under_way_is_not_lost_when_it_closes(
+    fresh_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is held for a moment; the note is there once it goes on, and so is what came meanwhile."""
+    monkeypatch.setattr(hops, "EVERY_S", 0.01)
+    notes, goes_on = HopNotes(fresh_valkey, "raw"), asyncio.Event()
+    write = notes._redis.eval
+
+    async def held(*arguments: object) -> None:
+        await goes_on.wait()
+        await write(*arguments)
+
+    monkeypatch.setattr(notes._redis, "eval", held)
+    await notes.open()
+    notes.note([record(1)])
+    async with asyncio.timeout(20):
+        while notes._waiting:
+            await asyncio.sleep(0.01)
+    notes.note([record(2)])
+    asyncio.get_running_loop().call_later(0.1, goes_on.set)
+    await notes.close()
+    assert (await hops.read(fresh_valkey))["raw"] == {EVENTS: Mark(1, 2, T, 2)}
+
+
+async def test_a_write_that_is_cancelled_is_waiting_again(fresh_valkey: str) -> None:
+    notes = HopNotes(fresh_valkey, "raw")
+    notes.note([record(1)])
+    with redis.Redis.from_url(fresh_valkey) as client:
+        client.client_pause(5000, all=False)
+        writing = asyncio.create_task(notes._write())
+        while notes._waiting:
+            await asyncio.sleep(0.01)
+        writing.cancel()
+        await asyncio.wait([writing])
+        client.client_unpause()
+    assert list(notes._waiting) == [EVENTS]
+    await notes.close()
+
+
 async def test_what_is_committed_is_noted_within_a_second_or_so(fresh_valkey: str) -> None:
     log, stop = MemoryLog([record(1), record(2)]), Stop()
     source = Noted(log, HopNotes(fresh_valkey, "raw"), lambda item: item)
