@@ -39,8 +39,8 @@ LATEST: int = len(scripts())
 def migrate(client: Any) -> int:
     """Apply what ``client.database`` (a clickhouse_connect client's) does not have yet; its version afterwards.
 
-    Every statement says IF NOT EXISTS, so of two starters at once each may run any of them; what still collides inside
-    the server is tried again.
+    Every statement does nothing, or the same again, where it was run before: of two starters at once each may run any.
+    What still collides inside the server is tried again.
 
     Raises: ConfigError when the database is newer than this program, or its name is none.
     """
@@ -60,13 +60,19 @@ def migrate(client: Any) -> int:
 def _apply(client: Any, database: str) -> int:
     client.command(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic", use_database=False)
     client.command(_VERSIONS)
-    applied = int(client.command("SELECT max(version) FROM schema_version"))
+    applied = _version(client)
     if applied > LATEST:
         raise ConfigError(
             f"the database {database} has schema {applied}, this program knows {LATEST}: use the newer program"
         )
     for version, name, statements in scripts()[applied:]:
+        if version <= _version(client):
+            continue  # somebody else has done it meanwhile
         for statement in statements:
             client.command(statement)
         client.command(f"INSERT INTO schema_version (version, name) VALUES ({version}, '{name}')")
     return LATEST
+
+
+def _version(client: Any) -> int:
+    return int(client.command("SELECT max(version) FROM schema_version"))

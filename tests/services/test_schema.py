@@ -104,6 +104,33 @@ def test_what_a_store_of_before_holds_is_taken_for_parsed_but_for_its_dead_lette
     assert client.query("SELECT letter, reason FROM dead_letters_view").result_rows == [("m:1:7:2", "one")]
 
 
+class Overtaken:
+    """A client whose migration stands still before a statement, until another one is done and a message has come."""
+
+    def __init__(self, address: str, statement: str) -> None:
+        self.client, self.statement = connect(address), statement
+        self.database = self.client.database
+        self.later: list[str] = []
+
+    def command(self, sql: str, **named: object) -> object:
+        if self.statement and self.statement in sql:
+            self.statement = ""
+            migrate(self.client)
+            self.client.command("INSERT INTO raw_data_cache_store (chassis_id, message_id) VALUES ('m1', 'm1:7:1')")
+        self.later += [] if self.statement else [sql]
+        return self.client.command(sql, **named)
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE IF NOT EXISTS dead_letters", "INSERT INTO parsed_messages"])
+def test_what_comes_after_another_has_migrated_is_not_taken_for_parsed(store: StoreProcess, statement: str) -> None:
+    client = Overtaken(url(store, f"overtaken{len(statement)}"), statement)
+    assert migrate(client) == LATEST
+    assert not client.statement
+    assert client.command("SELECT count() FROM raw_data_cache_store") == 1
+    assert client.command("SELECT count() FROM parsed_messages") == 0
+    assert not [sql for sql in client.later if "OR REPLACE" in sql]  # nobody sees an older view again
+
+
 def test_a_newer_database_is_left_alone(store: StoreProcess) -> None:
     client = connect(url(store, "newer"))
     migrate(client)

@@ -40,7 +40,8 @@ CREATE TABLE IF NOT EXISTS parsed_messages
 ENGINE = ReplacingMergeTree
 ORDER BY (tenant, chassis_id, epoch, seq);
 
--- What was archived before this table was there, and not refused, is taken for parsed.
+-- What was archived before this table was there, and not refused, is taken for parsed. Only then: of two who migrate at
+-- once, one may come here when the other is long done and messages arrive that nobody has judged yet.
 INSERT INTO parsed_messages
 SELECT
     tenant, chassis_id,
@@ -50,3 +51,4 @@ FROM raw_data_cache_store
 WHERE startsWith(message_id, concat(chassis_id, ':'))
   AND match(substring(message_id, length(chassis_id) + 2), '^[1-9][0-9]{0,15}:[1-9][0-9]{0,13}$')
   AND (tenant, chassis_id, message_id) NOT IN (SELECT tenant, chassis_id, letter FROM dead_letters)
+  AND (SELECT max(version) FROM schema_version) < 5
