@@ -628,6 +628,6 @@ async def raw_log(url: str) -> list[Record]:
 
 
 async def settled_beat(url: str) -> dict[str, Any]:
-    while not (beat := await pulse.read("ingestor", url)) or len(beat["partitions"]) < 4 or beat["behind"]:
+    while not (beat := await pulse.read("ingestor", url)) or len(beat["partitions"]) < 4 or beat["behind"] != 0:
         await asyncio.sleep(0.1)
     return beat
