@@ -71,18 +71,23 @@ def _letter_id(record: Record) -> str:
     """
     if record.replay is not None:
         return record.replay.letter
-    is_ours = number_of(record.chassis_id, record.message_id)
-    return record.message_id if is_ours else hashlib.sha256(record.body).hexdigest()[:32]
+    is_own = _minted(record.chassis_id, record.message_id)
+    return record.message_id if is_own else hashlib.sha256(record.body).hexdigest()[:32]
 
 
-def number_of(chassis_id: str, message_id: str) -> MessageId | None:
-    """None where the id is not one that the machine itself has minted, to the letter, or is higher than any reaches."""
+def _minted(chassis_id: str, message_id: str) -> MessageId | None:
+    """None where the id is not the machine's own, to the letter."""
     try:
         minted = MessageId.parse(message_id)
     except ValueError:
         return None
-    is_own = minted.chassis_id == chassis_id and str(minted) == message_id
-    return minted if is_own and 0 < minted.epoch < MAX_EPOCH and 0 < minted.seq < MAX_SEQ else None
+    return minted if minted.chassis_id == chassis_id and str(minted) == message_id else None
+
+
+def number_of(chassis_id: str, message_id: str) -> MessageId | None:
+    """Likewise, and None where it is no number that a machine counts up to."""
+    minted = _minted(chassis_id, message_id)
+    return minted if minted and 0 < minted.epoch < MAX_EPOCH and 0 < minted.seq < MAX_SEQ else None
 
 
 def message_rows(parsed: Sequence[Parsed]) -> pa.Table:
