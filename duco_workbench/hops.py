@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 HOPS = ("raw", "parsed", "distributed")  # on the raw log; done with by the processor; by the distributor
 EVERY_S = 1.0
 MOST = 20_000  # machines' msg_types that wait for the next note; more are not noted
-LAST_WORD_S = 2.0
+LAST_WORD_S = 1.5
 
 # Integers are compared as text (longer is greater), for Lua's numbers lose digits past 2^53.
 _NOTE = """

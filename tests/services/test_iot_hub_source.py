@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -599,7 +600,7 @@ async def test_the_process_writes_the_raw_log_whatever_is_away_besides(
     command = [sys.executable, "pipelines/ingestor.py"]
     for step in range(2):
         send(hub, 20 * step + 1, 20 * step + 20)
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        with ending(subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)) as process:
             async with asyncio.timeout(LONG_S):
                 while len(raw := await raw_log(fresh_valkey)) < 160 * step + (160 if step else 60):
                     await asyncio.sleep(0.05)
@@ -617,14 +618,23 @@ async def test_the_process_writes_the_raw_log_whatever_is_away_besides(
             await asyncio.sleep(0.2)
 
 
+@contextmanager
+def ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A test that fails inside would wait for it for ever."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 async def raw_log(url: str) -> list[Record]:
+    """From its beginning, for nothing of it is committed."""
     source = RedisSource(url, RAW, "test")
-    source._offsets = dict.fromkeys((f"raw:{n}" for n in range(8)), "0")
-    source._count = 10_000
-    async for delivery in source.deliveries():
-        await source._redis.aclose()
-        return list(delivery.items)
-    raise AssertionError
+    await source.open()
+    delivery = await anext(source.deliveries())
+    await source.close()
+    return list(delivery.items)
 
 
 async def settled_beat(url: str) -> dict[str, Any]:
