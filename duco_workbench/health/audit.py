@@ -28,13 +28,14 @@ from ..errors import ConfigError, DucoError
 from ..log import log_gauge
 from ..log_address import LogAddress
 from ..sequences import Run
+from ..settle import READERS
 from ..sinks.clickhouse import connect, reported
 from ..topics import DEAD_LETTERS
 from .agents import Agent
 from .audit_store import ARCHIVED, PARSED, AuditStore, Whole, sets_of
 from .loss import Report
 from .numbers import Epoch
-from .report import READERS, Addresses, Seen, has_passed, look_ahead
+from .report import Addresses, Seen, has_passed, look_ahead
 from .sets import Account, Moment, Sets, account
 
 LOOKS, PAUSE_S = 3, 1.0  # what is wrong while messages flow may be one that was just being judged

@@ -21,7 +21,7 @@ from ..iothub.service import HubService
 from ..log import log_gauge
 from ..log_address import LogAddress
 from ..model import SECOND
-from ..topics import PARSED, RAW
+from ..settle import READERS, passed
 from . import loss, marks, stored
 from .agents import Agent, agent_of, sent
 from .numbers import Epoch
@@ -31,7 +31,7 @@ from .unread import has_read, unread
 T = TypeVar("T")
 Machine = tuple[str, str]  # tenant, chassis_id
 
-READERS = ((RAW.name, "processor"), (PARSED.name, "distributor"))  # in the order a message passes them
+PASSING_S = 1.0  # for what is on the logs to be stored; messages never cease, but each takes only a moment
 PIPELINES = ("ingestor", "processor", "distributor")
 QUIET = 300 * SECOND  # without a count from the hub: a report this old is of what has long passed the ingestor
 MOST_RUNS = 20  # of lost numbers that are named, of each machine
@@ -60,13 +60,19 @@ class Addresses(Protocol):
 
 @dataclass(slots=True)
 class Seen:
-    """What was read; None where it could not be. ``hub_ends``: the last sequence number of each partition."""
+    """What was read; None where it could not be.
+
+    Attributes:
+        hub_ends: the last sequence number of each partition.
+        is_stored: all that was on the logs when the pulses had been read, is stored.
+    """
 
     agents: list[Agent] | None = None
     hub: dict[Which, Mark] | None = None
     hub_ends: dict[str, int] = field(default_factory=dict)
     hops: dict[str, dict[Which, Mark]] | None = None
     lag: dict[str, int] | None = None
+    is_stored: bool = False
     pulses: dict[str, dict[str, Any]] = field(default_factory=dict)
     ingestors: list[dict[str, Any]] = field(default_factory=list)
     stored: Stored | None = None
@@ -131,6 +137,8 @@ async def _look_at_log(seen: Seen, addresses: Addresses) -> None:
     seen.ingestors = await pulse.read_all("ingestor", addresses.state)
     async with log_gauge(addresses.log) as gauge:
         seen.lag = {group: await gauge.lag(topic, group) for topic, group in READERS}
+        until = time.monotonic() + PASSING_S
+        seen.is_stored = await passed(gauge, lambda share: time.monotonic() < until)
 
 
 # --- judging
@@ -255,7 +263,7 @@ def _is_drained(seen: Seen, agent: Agent, now: int) -> bool:
     """Whether all that the hub has of a machine is stored, its values, too: nothing is on the way. The highest number
     proves nothing, for realtime messages overtake what waits.
     """
-    if seen.lag is None or any(seen.lag[group] for _, group in READERS):
+    if not seen.is_stored:
         return False
     if seen.hub is None:  # Azure's
         return bool(agent.at) and now - agent.at > QUIET and unread(seen.ingestors) == 0

@@ -12,9 +12,9 @@ from ..errors import ConfigError, ServiceError
 from ..log import log_sink
 from ..runtime import Stop, run_flow
 from ..settings import Settings
+from ..settle import settled
 from ..sources.log_file import LogFileSource
 from ..topics import RAW
-from .settle import settled
 
 PATIENCE_S = 60  # for a processor to learn of a new manifest
 

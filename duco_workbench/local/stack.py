@@ -19,13 +19,13 @@ from ..log import log_gauge
 from ..log_address import LogAddress
 from ..schema import migrate
 from ..settings import Settings
+from ..settle import READERS, settled
 from ..sinks.clickhouse import connect
 from .doors import with_doors
 from .fleet import Fleet, make_plan
 from .hub import identity
 from .machines import plan
 from .programs import Program, port_of, programs
-from .settle import READERS, settled
 from .supervision import Supervisor
 
 CATCH_UP_S = 120

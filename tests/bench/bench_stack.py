@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults import plant
 
 from duco_workbench.catalog.client import CatalogClient
-from duco_workbench.local.settle import settled
 from duco_workbench.log import log_sink
 from duco_workbench.model import Record
+from duco_workbench.settle import settled
 from duco_workbench.sinks.clickhouse import connect
 from duco_workbench.topics import RAW
 

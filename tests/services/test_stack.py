@@ -265,8 +265,12 @@ async def test_each_bad_message_is_one_dead_letter_with_its_own_reason(stack: Se
     assert kept == [(len(bad),)]
 
 
+MISSING = {"demo-01": ["9:4–5"]}  # of the bad ones; in flight as long as something waits in the machine's queue
+
+
 def test_down_drains_within_ten_seconds_and_up_resumes(stack: Settings) -> None:
     """The last test here: it leaves the stack with other processes."""
+    eventually(lambda: lost(status(stack)) == MISSING)
     before = status(stack)
     assert duco("down", data=stack.data).returncode == 0
     told = (stack.data / "logs" / "supervisor.log").read_text()
@@ -287,9 +291,13 @@ def test_down_drains_within_ten_seconds_and_up_resumes(stack: Settings) -> None:
     assert subprocess.run(command, env=os.environ | environment, timeout=PATIENCE_S).returncode == 0
     eventually(lambda: stored(status(stack)) > stored(before))
     eventually(lambda: not any(status(stack)["lag"].values()))
-    after = status(stack)
-    assert after["lost"] == before["lost"]
-    assert after["duplicates"] == 0
+    eventually(lambda: lost(status(stack)) == MISSING)
+    assert status(stack)["duplicates"] == 0
+
+
+def lost(found: dict[str, Any]) -> dict[str, Any]:
+    """Of each machine that misses something."""
+    return {machine["chassis_id"]: machine["missing"] for machine in found["machines"] if machine.get("lost")}
 
 
 def stored(found: dict[str, Any]) -> int:
