@@ -215,6 +215,7 @@ class Agent:
             "epoch": counts.epoch,
             "seq": counts.seq,
             "first": counts.first,
+            "older": counts.older,
             "acknowledged": counts.acknowledged,
             "depth": counts.depth,
             "bytes": counts.size,

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from duco_workbench.model import MessageId
-from duco_workbench.sequences import Run, runs_of, size, union, without
+from duco_workbench.sequences import Run, runs_of, size, union, up_to, without
 
 MAX_RUNS = 500  # in one event, some 15 KB
 
@@ -77,11 +77,12 @@ class Record(msgspec.Struct):
 class Counts:
     """What the queue holds; ``seq``: highest minted; ``acknowledged``: messages confirmed since ``epoch``; ``first``:
     lowest of this epoch that waits, or was dropped and is in no event that the hub has, ``seq + 1`` without any: below
-    it, what the hub has neither had nor been told of is lost."""
+    it, what the hub has neither had nor been told of is lost; ``older``: how much of earlier epochs is as open."""
 
     epoch: int = 0
     seq: int = 0
     first: int = 1
+    older: int = 0
     acknowledged: int = 0
     depth: int = 0
     size: int = 0
@@ -132,6 +133,7 @@ class State(msgspec.Struct):
             epoch=self.epoch,
             seq=self.seq,
             first=min(self._open(), default=self.seq + 1),
+            older=size(up_to(self.waiting, self.before)) + sum(epoch != self.epoch for epoch, _ in self._untold()),
             acknowledged=self.acknowledged,
             depth=size(self.waiting),
             size=held,
@@ -142,8 +144,12 @@ class State(msgspec.Struct):
     def _open(self) -> Iterator[int]:
         """Seqs of this epoch, the lowest of them among these, of which the hub is still to hear."""
         yield from (max(a - self.before, 1) for a, b in self.waiting if b > self.before)
-        yield from (run.first for drop in self.untold if drop.epoch == self.epoch for run in drop.runs)
-        yield from (record.first for record in self.records if record.epoch == self.epoch)
+        yield from (seq for epoch, seq in self._untold() if epoch == self.epoch)
+
+    def _untold(self) -> Iterator[tuple[int, int]]:
+        """(epoch, lowest seq) of what was dropped and is in no event that the hub has."""
+        yield from ((drop.epoch, drop.runs[0].first) for drop in self.untold if drop.runs)
+        yield from ((record.epoch, record.first) for record in self.records)
 
     def id_of(self, number: int) -> MessageId:
         epoch, before = next(known for known in reversed(self.epochs) if known[1] < number)

@@ -15,13 +15,15 @@ from .marks import EVERY_TYPE
 
 
 class _Queue(msgspec.Struct):
-    """``seq``: highest minted; ``first``: lowest not yet acknowledged; ``acknowledged``: how many are."""
+    """``seq``: highest minted; ``first``: lowest not yet acknowledged, nor told as dropped; ``older``: how many of
+    earlier epochs are not; ``acknowledged``: how many are."""
 
     epoch: int = 0
     seq: int = 0
     acknowledged: int = 0
     depth: int = 0
     first: int | None = None
+    older: int | None = None
 
 
 class _Agent(msgspec.Struct):
@@ -71,8 +73,9 @@ class Agent:
         said = self.report
         if said is None or said.epoch == epoch:
             return said
-        waits = self.reported.queue is not None and self.reported.queue.depth > 0
-        return Report(epoch, last, None if waits else last + 1) if epoch < said.epoch else None
+        queue = self.reported.queue or _Queue()
+        older = queue.older if queue.older is not None else queue.depth
+        return Report(epoch, last, None if older else last + 1) if epoch < said.epoch else None
 
     def facts(self) -> dict[str, Any]:
         """As status shows it."""

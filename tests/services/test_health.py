@@ -133,6 +133,11 @@ def test_what_waits_under_an_old_epoch_is_in_flight(flow: Flow) -> None:
     assert counted(read(flow)) == (0, 6, 0)
     flow.carry("m1", [4, 5, 6], epoch=EPOCH + 9)
     assert counted(read(flow)) == (4, 0, 0)
+    waiting = {"epoch": EPOCH + 9, "seq": 6, "depth": 1, "first": 7}
+    flow.agent("m1", queue={**waiting, "older": 1})
+    assert counted(read(flow)) == (0, 4, 0)
+    flow.agent("m1", queue={**waiting, "first": 6, "older": 0})  # what waits is new
+    assert counted(read(flow)) == (4, 0, 0)
 
 
 def test_a_later_message_in_the_store_proves_a_gap_while_others_are_still_coming(flow: Flow) -> None:

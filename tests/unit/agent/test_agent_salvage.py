@@ -237,6 +237,7 @@ def test_old_messages_go_before_new_ones_under_their_own_ids(tmp_path: Path) -> 
     assert [message.message_id for message in queue.take(0, 99)] == ids
     queue.done([1, 2, 3])
     assert (queue.counts.acknowledged, queue.counts.depth) == (0, 2), "counted from where the epoch began"
+    assert queue.counts.older == 1
 
 
 def test_a_state_that_nobody_can_read_is_told_as_such(tmp_path: Path) -> None:
