@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -74,5 +74,10 @@ async def read_all(name: str, state_url: str) -> list[dict[str, Any]]:
 
 
 async def read(name: str, state_url: str) -> dict[str, Any] | None:
-    """Of several the one that knows the oldest catalog, else the last heard; None for nobody. Raises: ServiceError."""
-    return min(await read_all(name, state_url), key=lambda beat: beat.get("revision", 0), default=None)
+    """One for all of that name, as :func:`for_all` says. Raises: ServiceError."""
+    return for_all(await read_all(name, state_url))
+
+
+def for_all(beats: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of several, the last heard first, the one that knows the oldest catalog; None for nobody."""
+    return min(beats, key=lambda beat: beat.get("revision", 0), default=None)

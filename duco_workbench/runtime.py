@@ -93,15 +93,16 @@ class _Hand:
         """``write``, called until it works. Raises: ServiceError when the stop came first."""
 
         async def written(batch: Any) -> None:
-            async def attempt() -> None:
-                result = write(batch)
-                if inspect.isawaitable(result):
-                    await result
-
-            if not await retry(attempt, self.stop, self.delivery):
+            if not await retry(lambda: _given(write, batch), self.stop, self.delivery):
                 raise ServiceError("stopped before every sink had the batch")
 
         return written
+
+
+async def _given(write: Callable[[Any], Any], batch: Any) -> None:
+    result = write(batch)
+    if inspect.isawaitable(result):
+        await result
 
 
 def _sink_nodes(node: Stream) -> Iterator[Any]:

@@ -123,7 +123,7 @@ class _Audit:
         accounts: dict[Epoch, Account] = {}
         for where in known:
             whole = archived.wholes.get(where)
-            if whole and whole == parsed.get(where) and not any(where in told for told in (letters, drops)):
+            if whole and whole == parsed.get(where) and where not in letters and where not in drops:
                 self._add(accounts, where, whole)
         odd = {where: _size(where, archived.wholes, parsed) for where in known if where not in accounts}
         for where, sets in sets_of(self._store, odd, letters, drops, maybe):

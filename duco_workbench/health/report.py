@@ -14,14 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from .. import hops, pulse
+from .. import hops, pulse, settle
 from ..errors import DucoError, ServiceError
 from ..hops import Mark, Which
 from ..iothub.service import HubService
 from ..log import log_gauge
 from ..log_address import LogAddress
 from ..model import SECOND
-from ..settle import READERS, passed
 from . import loss, marks, stored
 from .agents import Agent, agent_of, sent
 from .numbers import Epoch
@@ -132,13 +131,14 @@ def _look_at_hub(seen: Seen, addresses: Addresses) -> None:
 
 async def _look_at_log(seen: Seen, addresses: Addresses) -> None:
     found = await hops.read(addresses.state)
-    beats = {name: await pulse.read(name, addresses.state) for name in PIPELINES}
-    seen.hops, seen.pulses = found, {name: beat for name, beat in beats.items() if beat}
-    seen.ingestors = await pulse.read_all("ingestor", addresses.state)
+    beats = {name: await pulse.read_all(name, addresses.state) for name in PIPELINES}
+    ones = {name: pulse.for_all(of_name) for name, of_name in beats.items()}
+    seen.hops, seen.pulses = found, {name: beat for name, beat in ones.items() if beat}
+    seen.ingestors = beats["ingestor"]
     async with log_gauge(addresses.log) as gauge:
-        seen.lag = {group: await gauge.lag(topic, group) for topic, group in READERS}
+        seen.lag = {group: await gauge.lag(topic, group) for topic, group in settle.READERS}
         until = time.monotonic() + PASSING_S
-        seen.is_stored = await passed(gauge, lambda share: time.monotonic() < until)
+        seen.is_stored = await settle.passed(gauge, lambda share: time.monotonic() < until)
 
 
 # --- judging
