@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
+import log_ends
 import pytest
 import redis
 import uvicorn
@@ -104,10 +106,7 @@ async def door_to(store: StoreProcess) -> AsyncIterator[tuple[Door, str]]:
         await serving
 
 
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(LONG_S):
-        while not true():
-            await asyncio.sleep(0.02)
+until = partial(log_ends.until, seconds=LONG_S)
 
 
 @asynccontextmanager

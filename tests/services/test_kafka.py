@@ -10,9 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import log_ends
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
@@ -56,10 +58,7 @@ def ids(items: Any) -> list[str]:
     return [item.message_id for item in items]
 
 
-async def until(check: Callable[[], bool], seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not check():
-            await asyncio.sleep(0.02)
+until = partial(log_ends.until, seconds=15)
 
 
 class Reader:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import random
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import log_ends
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faults.proxy import BLACK_HOLE, PASS, Mode, Proxy, slow
@@ -22,6 +24,7 @@ from duco_workbench.local.kafka import Broker
 from duco_workbench.log import log_gauge, log_sink, log_source
 from duco_workbench.log_address import KafkaAccess, LogAddress
 from duco_workbench.model import Record
+from duco_workbench.ports import Delivery
 from duco_workbench.sinks import kafka as sink_of
 from duco_workbench.sources import kafka as source_of
 from duco_workbench.testing import free_port
@@ -67,10 +70,7 @@ def ids(items: Any) -> set[str]:
     return {item.message_id for item in items}
 
 
-async def until(check: Callable[[], bool], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not check():
-            await asyncio.sleep(0.02)
+until = partial(log_ends.until, seconds=60)
 
 
 async def written_in_the_end(sink: Any, items: list[Record]) -> None:
@@ -110,6 +110,14 @@ async def reading(address: LogAddress, topic: Topic[Any], group: str) -> AsyncIt
         await asyncio.wait_for(task, 20)
 
 
+@contextlib.asynccontextmanager
+async def one_in_hand(address: LogAddress) -> AsyncIterator[tuple[Any, Any, Delivery[Record]]]:
+    """Both ends of the raw log, and its first round, which was read and is not committed."""
+    async with opened(log_sink(address, RAW)) as sink, opened(log_source(address, RAW, "g")) as source:
+        await sink.write(rounds(1))
+        yield sink, source, await next_delivery(source)
+
+
 async def test_after_a_loss_of_all_data_the_log_is_made_again_and_read_from_its_beginning(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,9 +154,8 @@ async def test_a_topic_that_comes_back_with_fewer_partitions_ends_both_sides_wit
 ) -> None:
     monkeypatch.setattr(source_of, "PROBE_S", 0.5)
     address = plant.address("fewer.")
-    async with opened(log_sink(address, RAW)) as sink, opened(log_source(address, RAW, "g")) as source:
-        await sink.write(rounds(1))
-        await source.commit(await next_delivery(source))
+    async with one_in_hand(address) as (sink, source, held):
+        await source.commit(held)
         await make_anew(address, 1)
         await sink._producer.client.force_metadata_update()
         with pytest.raises(ServiceError, match=r"fewer\.raw has no partition \d any more"):
@@ -177,9 +184,7 @@ async def test_a_batch_from_before_a_division_is_not_committed_after_it(
     """Its offsets may be those of a log that is gone, also where the partitions are the reader's own again."""
     monkeypatch.setattr(source_of, "HAND_OVER_S", 0.2)
     address = plant.address("divided.")
-    async with opened(log_sink(address, RAW)) as sink, opened(log_source(address, RAW, "g")) as source:
-        await sink.write(rounds(1))
-        held = await next_delivery(source)
+    async with one_in_hand(address) as (_, source, held):
         async with opened(log_source(address, RAW, "g")) as other:
             await next_delivery(other)
         await until(lambda: len(source._consumer.assignment()) == PARTITIONS and not source._turn.is_divided_anew())

@@ -7,12 +7,14 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import live_feed
+import log_ends
 import numpy as np
 import pytest
 import redis
@@ -59,10 +61,7 @@ async def write(sink: LossySink, *items: Parsed) -> None:
     await sink.close()
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not true():
-            await asyncio.sleep(0.02)
+until = partial(log_ends.until, seconds=PATIENCE_S)
 
 
 def now() -> int:
